@@ -8,7 +8,16 @@ class EventError(Exception):
 
 
 class EventSyntaxError(EventError):
-    """The text of an event is not `CLASS;slot=value;...;END` (tec.md 1.1)."""
+    """The text of an event is not `CLASS;slot=value;...;END` (tec.md 1.1).
+
+    `line` and `column` count from 1 and say where; `reason` says what was expected there. Both are 0 where the
+    text has no place to point at.
+    """
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        place = f"line {line}, column {column}: " if line > 1 else f"column {column}: " if column else ""
+        super().__init__(place + reason)
+        self.reason, self.line, self.column = reason, line, column
 
 
 class EventRejected(EventError):

@@ -108,9 +108,9 @@ class Rule(Node, frozen=True):
 
     kind: str  # "rule" | "timer_rule" | "change_rule" | "simple_rule" | "correlation_rule"
     name: str
+    event: EventFilter
     description: str = ""
     directives: tuple[Term, ...] = ()
-    event: EventFilter
     timer_duration: Condition | None = None  # slot is "timer_duration"
     timer_info: Condition | None = None  # slot is "timer_info"
     actions: tuple[Action, ...] = ()

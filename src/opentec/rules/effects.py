@@ -21,6 +21,8 @@ class Fired(msgspec.Struct, array_like=True):
     rule: str
     actions: list[str]
     did: list[str]  # one short sentence per effect, e.g. "repeat_count of 1772352000.1 is now 2"
+    event: str = ""  # the key of the event it fired for, when that is not the record's own
+    timer: Any = None  # the info of the timer that made a timer rule fire
 
 
 class Outcome(msgspec.Struct):
@@ -62,6 +64,6 @@ class Effects(msgspec.Struct):
     inserted: list[Event] = []  # new events in order of their eid: received, derived, notices of the engine
     changed: list[Event] = []  # stored events whose slots changed, each once
     timers_set: list[Timer] = []
-    timers_cancelled: list[int] = []
+    timers_cancelled: list[int] = []  # stored timers that are gone: cancelled, or fired
     programs: list[Program] = []
     state: dict[str, Any] = {}  # rule state by key; None deletes

@@ -1,0 +1,49 @@
+# Everything runs from .venv, which `setup` makes; no virtual environment needs to be active.
+# PYTHON=python3.12 make setup   chooses the Python        make demo LOG=FILE   tails a log of yours
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test ci nightly chaos bench clean
+
+PY := .venv/bin/python
+KILLS ?= 40
+STOPS ?= 10
+SEED ?= 1
+export PYTHON
+
+help:
+	@echo 'make setup     make .venv with everything in it (the others do this first; nothing to do = instant)'
+	@echo 'make demo      see it work: a log, two nodes, a kill and a hang; LOG=FILE for a log of yours'
+	@echo 'make test      all tests a change must pass'
+	@echo 'make ci        the same and more, as CI runs it: lint, types, arrows, docs, coverage, a short chaos run'
+	@echo 'make chaos     kill and stop processes under load: KILLS=n STOPS=n SEED=n'
+	@echo 'make bench     the numbers of docs/performance.md'
+	@echo 'make nightly   what takes longer: nightly tests, a long chaos run, every Python found, bench'
+	@echo 'make clean     remove what these made, .venv included'
+
+setup:
+	@if test -n "$$PYTHON" || ! $(PY) -S packaging/setup_venv.py --check 2>/dev/null; then \
+	    python=$$(sh packaging/find_python.sh) && "$$python" packaging/setup_venv.py; \
+	fi
+
+demo: setup
+	@$(PY) examples/demo/demo.py $(if $(LOG),--log '$(LOG)')
+
+test: setup
+	@$(PY) packaging/ci.py unit acceptance
+
+ci: setup
+	@$(PY) packaging/ci.py lint format types arrows unit coverage acceptance faults chaos
+
+nightly: setup
+	@$(PY) packaging/ci.py nightly properties nightly-chaos pythons bench
+
+chaos: setup
+	@$(PY) -m tests.faults.chaos --kills $(KILLS) --stops $(STOPS) --seed $(SEED)
+
+bench: setup
+	@$(PY) -m bench
+
+clean:
+	rm -rf .venv .setup-stamp.lock .coverage .coverage.* coverage.json htmlcov dist build demo-run chaos-run \
+	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests packaging examples bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""Runs the named checks in order, each with a line for its time and its budget; stops at the first that fails.
+
+`make test`, `make ci` and `make nightly` are lists of these names. A step that hangs is ended, with its children, at
+three times its budget, so that CI always reports. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+PYTEST = (PYTHON, "-m", "pytest")
+UNIT = "not acceptance and not faults and not nightly"
+CODE = tuple(name for name in ("src", "packaging", "tests", "examples", "bench") if (ROOT / name).is_dir())
+HANG_FACTOR = 3
+
+
+def chaos(kills: int, stops: int) -> tuple[str, ...]:
+    seed = os.environ.get("SEED", "1")
+    return (PYTHON, "-m", "tests.faults.chaos", "--kills", str(kills), "--stops", str(stops), "--seed", seed)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One check: its command, its budget in seconds, and the path without which there is nothing to check yet."""
+
+    command: tuple[str, ...]
+    budget: float
+    needs: str = "."
+
+
+STEPS = {
+    "lint": Step((PYTHON, "-m", "ruff", "check", *CODE), 10),
+    "format": Step((PYTHON, "-m", "ruff", "format", "--check", *CODE), 10),
+    "types": Step((PYTHON, "-m", "mypy", "--strict"), 60),
+    "arrows": Step((str(Path(PYTHON).parent / "lint-imports"), "--no-cache"), 20),
+    "unit": Step(
+        (*PYTEST, "-n", "2", "-m", UNIT, "--durations=5", "--cov", "--cov-report=", "--cov-report=json:coverage.json"),
+        300,
+    ),
+    "coverage": Step((PYTHON, "packaging/check_coverage.py", "coverage.json"), 10),
+    "acceptance": Step((*PYTEST, "-m", "acceptance and not nightly", "--durations=5"), 240, "tests/acceptance"),
+    "faults": Step((*PYTEST, "-m", "faults and not nightly", "--durations=5"), 60, "tests/faults"),
+    "chaos": Step(chaos(12, 4), 120, "tests/faults/chaos.py"),
+    "nightly": Step((*PYTEST, "-m", "nightly", "--durations=10"), 1800),
+    "properties": Step(("env", "HYPOTHESIS_PROFILE=nightly", *PYTEST, "-n", "2", "-m", UNIT), 1800),
+    "nightly-chaos": Step(chaos(200, 50), 3600, "tests/faults/chaos.py"),
+    "pythons": Step(("bash", "packaging/check_pythons.sh"), 900),
+    "bench": Step((PYTHON, "-m", "bench"), 1200, "bench/__main__.py"),
+}
+
+
+def run(step: Step) -> int:
+    """The step's exit status; 124, as of timeout(1), when it hung."""
+    process = subprocess.Popen(step.command, cwd=ROOT, start_new_session=True)
+    try:
+        return process.wait(step.budget * HANG_FACTOR)
+    except subprocess.TimeoutExpired:
+        return 124
+    finally:
+        # Also after success: a server that a failed test left behind must not outlive its step.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run_steps(names: Sequence[str], steps: dict[str, Step], clock: Callable[[], float] = time.monotonic) -> int:
+    """Run the steps in order; 0, or the status of the first that failed."""
+    begun = clock()
+    left_out = []
+    for name in names:
+        step = steps[name]
+        if not (ROOT / step.needs).exists():
+            print(f"== {name}: NOT RUN, {step.needs} is missing", flush=True)
+            left_out.append(name)
+            continue
+        print(f"== {name}: {' '.join(step.command[1:])}", flush=True)
+        started = clock()
+        status = run(step)
+        took = clock() - started
+        if status != 0:
+            what = f"hung, ended after {took:.0f} s" if status == 124 else f"failed with status {status}"
+            print(f"== {name}: {what}, after {took:.1f} s; again alone: {' '.join(step.command)}", flush=True)
+            return status
+        over = "" if took <= step.budget else "   OVER ITS BUDGET"
+        print(f"== {name}: ok in {took:.1f} s (budget {step.budget:.0f} s){over}", flush=True)
+    ran = [name for name in names if name not in left_out]
+    rest = f"; NOT RUN: {', '.join(left_out)}" if left_out else ""
+    print(f"== ok in {clock() - begun:.0f} s: {', '.join(ran) or 'nothing'}{rest}", flush=True)
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    unknown = [name for name in arguments if name not in STEPS]
+    if unknown or not arguments:
+        print(
+            f"ci.py: unknown step {', '.join(unknown) or '(none given)'}; there are {', '.join(STEPS)}", file=sys.stderr
+        )
+        return 2
+    return run_steps(arguments, STEPS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

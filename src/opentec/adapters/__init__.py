@@ -1,0 +1,1 @@
+"""Sources that turn something into events, and what they share."""

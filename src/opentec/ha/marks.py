@@ -1,0 +1,90 @@
+"""What an operator asked of the logical server, as files beside the epochs: stopped.N, clean.N, switch.N.
+
+A mark belongs to its epoch: the next one begins without any. They are durable when the functions return.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from opentec.ha import epochs
+from opentec.ha.errors import LeaseDirectoryError
+
+_NODE_LIMIT: Final = 1024
+
+
+def mark_stopped(directory: Path, epoch: int) -> None:
+    """The logical server is stopped: no node takes over from `epoch` until the mark is cleared."""
+    _write(directory, f"stopped.{epoch}", "")
+
+
+def stopped(directory: Path) -> bool:
+    """Is the logical server stopped, that is: does the newest epoch carry the mark?"""
+    found = epochs.numbers(directory)
+    return bool(found) and (directory / f"stopped.{found[-1]}").exists()
+
+
+def clear_stopped(directory: Path) -> bool:
+    """Let the nodes start again; True when there was a mark. That the epoch ended cleanly stays known."""
+    found = epochs.numbers(directory)
+    if not found:
+        return False
+    try:
+        (directory / f"stopped.{found[-1]}").rename(directory / f"clean.{found[-1]}")
+    except FileNotFoundError:
+        return False
+    _sync(directory)
+    return True
+
+
+def ended_cleanly(directory: Path, epoch: int) -> bool:
+    """Was `epoch` stopped on purpose? Then its successor starts; otherwise it fails over."""
+    return any((directory / f"{kind}.{epoch}").exists() for kind in ("stopped", "clean"))
+
+
+def request_switch(directory: Path, epoch: int, to_node: str = "") -> None:
+    """Ask the holder of `epoch` to hand over, to `to_node` or to whichever other node is ready."""
+    _write(directory, f"switch.{epoch}", to_node)
+
+
+def switch_requested(directory: Path, epoch: int) -> str | None:
+    """The node that the holder of `epoch` shall hand over to, "" for any other, None when nobody asked."""
+    try:
+        with (directory / f"switch.{epoch}").open("rb") as file:
+            return file.read(_NODE_LIMIT).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def clear_switch(directory: Path, epoch: int) -> None:
+    """Withdraw a request to switch."""
+    with suppress(FileNotFoundError):
+        (directory / f"switch.{epoch}").unlink()
+        _sync(directory)
+
+
+def _write(directory: Path, name: str, text: str) -> None:
+    draft = directory / f".{name}.{os.getpid()}"
+    try:
+        with draft.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(directory / name)
+        _sync(directory)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise LeaseDirectoryError(
+            f"{directory / name}: {error.strerror}; check the instance directory's mount, owner and free space"
+        ) from error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,71 @@
+"""What a standby looks at: is the holder of the lease dead, hung, or told to hand over?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from opentec.ha import marks
+from opentec.ha.clock import boottime_us
+from opentec.ha.epochs import EpochFile, holder_dead, newest
+from opentec.ha.lease import Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Claim now: `Lease.claim(..., expect=decision.expect)`."""
+
+    expect: int
+    reason: str  # "lock free", "no beat for 3.1 s", "no server has run here"
+    holder: EpochFile | None  # the one to take over from
+
+
+class Watch:
+    """One standby's observation. Only this node's own clock counts, and only changes of the counter, so clocks of nodes
+    need not agree. Call `decide` once per beat or more often."""
+
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        preset: Preset,
+        *,
+        trust_locks: bool = True,
+        clock: Callable[[], int] = boottime_us,
+    ) -> None:
+        """`trust_locks` is False where flock does not work between the nodes; then death is seen as a hang is."""
+        self._directory, self._node, self._preset = directory, node, preset
+        self._trust_locks, self._clock = trust_locks, clock
+        self._seen: tuple[int, int] | None = None
+        self._since = self._looked = clock()
+        self._free: tuple[int, int] | None = None  # epoch, since when its lock is free
+
+    def decide(self) -> Decision | None:
+        """Look once. Raises LeaseDirectoryError when the directory cannot be read."""
+        current = newest(self._directory)
+        now = self._clock()
+        if current is None:
+            return Decision(0, "no server has run here", None)
+        away, self._looked = now - self._looked, now
+        # who was stopped or suspended himself has not watched, so what he missed proves nothing
+        if (current.number, current.counter) != self._seen or away > self._preset.ttl_us // 2:
+            self._seen, self._since = (current.number, current.counter), now
+        if (self._directory / f"stopped.{current.number}").exists():
+            return None
+        if self._trust_locks and holder_dead(current):
+            return self._claim_free(current, now)
+        silent = now - self._since
+        if silent > self._preset.ttl_us:
+            return Decision(current.number, f"no beat for {silent / 1_000_000:.1f} s", current)
+        return None
+
+    def _claim_free(self, current: EpochFile, now: int) -> Decision | None:
+        if self._free is None or self._free[0] != current.number:
+            self._free = (current.number, now)
+        wanted = marks.switch_requested(self._directory, current.number)
+        another = wanted is not None and (wanted != self._node if wanted else current.node == self._node)
+        # a planned switch gives the node that was meant the time to live; if that one is dead, any will do
+        if another and now - self._free[1] <= self._preset.ttl_us:
+            return None
+        return Decision(current.number, "lock free", current)

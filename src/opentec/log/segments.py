@@ -1,0 +1,204 @@
+"""The segments of a directory: which there are, how far each is sealed, and their tables after a crash."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from opentec.events.records import Kind, decode_activate, position_of
+from opentec.log.codec import (
+    HEADER_AT,
+    RECORD_SIZE,
+    Preamble,
+    RawRecord,
+    SegmentHeader,
+    decode_header,
+    decode_preamble,
+    next_valid,
+    parse_segment_name,
+    scan,
+)
+from opentec.log.errors import LogMismatch
+from opentec.log.table import SenderTable
+
+_log = logging.getLogger(__name__)
+
+
+class Segment(NamedTuple):
+    """One segment file. `length` is the bytes of records it holds, None while that is not sealed."""
+
+    path: Path
+    preamble: Preamble
+    length: int | None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def epoch(self) -> int:
+        return self.preamble.epoch
+
+    @property
+    def number(self) -> int:
+        return self.preamble.number
+
+    @property
+    def start(self) -> int:
+        """Position of its first record."""
+        return position_of(self.preamble.epoch, self.preamble.base)
+
+    @property
+    def end(self) -> int | None:
+        """Position behind its last record, None while that is not sealed."""
+        return None if self.length is None else self.start + self.length
+
+
+def segment_paths(directory: Path) -> list[Path]:
+    """The segment files of a directory in the order of the log."""
+    named = [(parse_segment_name(path.name), path) for path in directory.iterdir()]
+    return [path for key, path in sorted((key, path) for key, path in named if key is not None)]
+
+
+def read_head(path: Path) -> tuple[Preamble, SegmentHeader | None]:
+    """Preamble and header of a segment; the header is None when damaged. Raises LogError, LogVersionError, OSError."""
+    with path.open("rb") as file:
+        preamble = decode_preamble(file.read(HEADER_AT), path.name)
+        return preamble, decode_header(file.read(preamble.header_length), preamble)
+
+
+def marked_bad(path: Path) -> int | None:
+    """Record bytes of a segment that count, when its writer marked it bad from there (docs/log-format.md)."""
+    try:
+        return int(path.with_name(path.name + ".bad").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def segments(directory: Path) -> list[Segment]:
+    """All segments in order, each with its sealed length if a later one seals it."""
+    found: list[tuple[Path, Preamble]] = []
+    sealed: dict[str, int] = {}
+    for path in segment_paths(directory):
+        preamble, header = read_head(path)
+        found.append((path, preamble))
+        if header is not None:
+            sealed.update(header.sealed)
+    result = []
+    for index, (path, preamble) in enumerate(found):
+        length = sealed.get(path.name)
+        if length is None and index + 1 < len(found):
+            following = found[index + 1][1]
+            if following.epoch == preamble.epoch:  # the header that sealed it is damaged, the bases still tell
+                length = following.base - preamble.base
+        result.append(Segment(path, preamble, length))
+    return result
+
+
+class Recovered(NamedTuple):
+    """The log as a new writer finds it."""
+
+    segments: list[Segment]  # every one with its length
+    table: SenderTable
+    time: int  # log time of the newest record
+    rule_base: str
+    rule_base_name: str
+    end: int  # position behind the last record; 0 for an empty log
+    discarded: int  # bytes of an unfinished tail that were found and not taken
+
+
+def recover(directory: Path, instance: str) -> Recovered:
+    """Find the end of every unsealed segment, make it durable, and rebuild the table.
+
+    Only a process that holds the lease may call this. Raises LogMismatch when the segments belong to another
+    instance, LogVersionError, LogError, OSError.
+    """
+    table, time, rule_base, rule_base_name, end, discarded = SenderTable(), 0, "", "", 0, 0
+    found = segments(directory)
+    # the newest readable header holds everything up to its own start
+    first = 0
+    for index in range(len(found) - 1, -1, -1):
+        header = read_head(found[index].path)[1]
+        if header is not None:
+            if header.instance != instance:
+                raise LogMismatch(
+                    f"{found[index].path} belongs to instance {header.instance}, "
+                    f"this directory is instance {instance}: segments of another server were put here"
+                )
+            table, time, first = SenderTable.from_header(header), header.time, index
+            rule_base, rule_base_name = header.rule_base, header.rule_base_name
+            break
+        _log.error("segment %s: its table is damaged; it is rebuilt from the segment before", found[index].name)
+    complete: list[Segment] = []
+    for index, segment in enumerate(found):
+        if segment.length is not None and index < first:
+            complete.append(segment)
+            end = segment.start + segment.length
+            continue
+        length, last, lost = _finish(segment, table)
+        if last is not None:
+            time = max(time, last.time)
+            if last.active:
+                rule_base, rule_base_name = last.active
+        discarded += lost
+        complete.append(segment._replace(length=length))
+        end = segment.start + length
+    return Recovered(complete, table, time, rule_base, rule_base_name, end, discarded)
+
+
+class _Last(NamedTuple):
+    time: int
+    active: tuple[str, str] | None
+
+
+def _finish(segment: Segment, table: SenderTable) -> tuple[int, _Last | None, int]:
+    """Length of a segment, what its last records said, and bytes of an unfinished tail."""
+    size = segment.path.stat().st_size - segment.preamble.records_at
+    if size <= 0:
+        return 0, None, 0
+    limit = segment.length
+    if limit is None:
+        bad = marked_bad(segment.path)
+        limit = None if bad is None else min(bad, size)
+    with segment.path.open("r+b") as file:
+        file.seek(segment.preamble.records_at)
+        data = file.read(size if limit is None else limit)
+        if segment.length is None:
+            os.fdatasync(file.fileno())
+    length, last, lost = _walk(segment, memoryview(data), table, limit)
+    return length, last, lost
+
+
+def _walk(segment: Segment, data: memoryview, table: SenderTable, limit: int | None) -> tuple[int, _Last | None, int]:
+    base, seed, sealed = segment.preamble.base, segment.preamble.seed, limit is not None
+    used = len(bytes(data).rstrip(b"\0")) if not sealed else len(data)
+    searchable = data[: used + RECORD_SIZE]  # a record may end in zeros, preallocated space is nothing but zeros
+    at = length = 0
+    time: int | None = None
+    active: tuple[str, str] | None = None
+    while True:
+        for record in scan(data[at:], seed, base + at):
+            if not record.whole and not sealed and next_valid(searchable, seed, base, record.after - base) is None:
+                break  # the last record of an unsealed segment: a torn tail, never acknowledged
+            time, length = record.time, record.after - base
+            _note(record, table)
+            if record.kind == Kind.ACTIVATE and record.whole:
+                payload = decode_activate(bytes(data[at + record.payload_at :][: record.payload_length]))
+                active = (payload.rule_base, payload.name)
+        # behind damage in the middle, later records are still there
+        following = next_valid(searchable, seed, base, max(length, at) + 1)
+        if following is None:
+            break
+        _log.error("segment %s: damaged from offset %d to %d", segment.name, base + length, base + following)
+        at = following
+    discarded = 0 if sealed else max(0, used - length)
+    return length if limit is None else limit, None if time is None else _Last(time, active), discarded
+
+
+def _note(record: RawRecord, table: SenderTable) -> None:
+    if record.sequence:
+        table.saw(record.sender, record.sequence, record.time, record.flags)
+    if record.file:
+        table.saw_file(record.file, record.path, record.end_offset, record.time)

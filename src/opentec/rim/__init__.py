@@ -1,0 +1,1 @@
+"""RIM: the event repository, and everything that writes or asks it."""

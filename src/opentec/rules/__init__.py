@@ -1,0 +1,1 @@
+"""Rule bases: the rule language, its compiler, and the engine."""

@@ -1,0 +1,188 @@
+"""A live event of the engine, and its stored form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from opentec.events.image import BASE_SLOTS, COLUMNS, EventKey, EventRow, key_name
+
+if TYPE_CHECKING:
+    from opentec.events.classes import ClassTable, EventClass
+
+CLOSED: Final = "CLOSED"
+# what names an event for ever: assigned once, by the server (tec.md 2.3)
+FIXED_SLOTS: Final = frozenset(("date_reception", "event_handle", "server_handle"))
+
+_BASE: Final = frozenset(BASE_SLOTS)
+_LISTS: Final = ("acl", "server_path")
+_ACL: Final = COLUMNS.index("acl")
+_SERVER_PATH: Final = COLUMNS.index("server_path")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def to_json(value: Any) -> str:
+    return _encode(value).decode()
+
+
+class Shape:
+    """What the engine needs of one class, prepared once per rule base."""
+
+    __slots__ = (
+        "ancestors",
+        "base",
+        "base_json",
+        "cls",
+        "defaults",
+        "dup_slots",
+        "known",
+        "name",
+        "numbers",
+        "reindex",
+    )
+
+    def __init__(self, cls: EventClass, name: str, table: ClassTable) -> None:
+        self.cls = cls
+        self.name = name
+        self.known = cls.name == name
+        self.ancestors = cls.ancestors if self.known else (name, *cls.ancestors)
+        self.defaults: Mapping[str, Any] = cls.defaults
+        self.dup_slots = cls.dup_slots if self.known else ()
+        # a change of one of these moves the event within the cache's indexes
+        self.reindex = frozenset(("status", "hostname", *self.dup_slots))
+        self.base = {slot: self.defaults.get(slot) for slot in BASE_SLOTS}
+        self.base_json = {**self.base, **{slot: to_json(self.base[slot] or []) for slot in _LISTS}}
+        self.numbers: dict[str, Mapping[str, int]] = {
+            slot.name: table.enumerations[slot.type.enumeration].members
+            for slot in cls.slots.values()
+            if slot.type.enumeration and not slot.type.is_list
+        }
+
+
+class Shapes:
+    """The shapes of a class table. A class that the table has lost since an event was stored looks like an EVENT."""
+
+    def __init__(self, table: ClassTable) -> None:
+        self.table = table
+        self._shapes = {name: Shape(cls, name, table) for name, cls in table.classes.items()}
+
+    def find(self, name: str) -> Shape | None:
+        """The shape of a class that is defined."""
+        shape = self._shapes.get(name)
+        return shape if shape is not None and shape.known else None
+
+    def of_stored(self, name: str) -> Shape:
+        """The shape for an event that is stored already, whatever its class."""
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._shapes[name] = Shape(self.table.classes["EVENT"], name, self.table)
+        return shape
+
+
+class Event:
+    """One event. `slots` holds explicit values only; `get` adds the class's default.
+
+    `eid` orders all events of the server; `position` is the log record that caused it; `ident` is its identity
+    (`rx:EPOCH:OFFSET` of the record, or the hash of parent, rule and number for a derived one).
+    """
+
+    __slots__ = ("defaults", "eid", "ident", "position", "shape", "slots", "stored")
+
+    def __init__(self, eid: int, position: int, ident: str, shape: Shape, slots: dict[str, Any]) -> None:
+        self.eid = eid
+        self.position = position
+        self.ident = ident
+        self.shape = shape
+        self.defaults = shape.defaults
+        self.slots = slots
+        self.stored = False  # evaluation is over and it was not dropped
+
+    @property
+    def cls(self) -> EventClass:
+        return self.shape.cls
+
+    @property
+    def class_name(self) -> str:
+        return self.shape.name
+
+    @property
+    def key(self) -> EventKey:
+        slots = self.slots
+        return slots["date_reception"], slots["event_handle"], slots["server_handle"]
+
+    @property
+    def status(self) -> str:
+        status: str = self.get("status")
+        return status
+
+    def get(self, slot: str) -> Any:
+        """The slot's value, or its default; None when the class has no such slot."""
+        slots = self.slots
+        return slots[slot] if slot in slots else self.defaults.get(slot)
+
+    def dup_key(self) -> tuple[Any, ...]:
+        """Class and values of the slots with dup_detect: equal for duplicates (tec.md 2.2)."""
+        shape = self.shape
+        if not shape.dup_slots:
+            return (shape.name,)
+        slots, defaults = self.slots, self.defaults
+        values = [slots[slot] if slot in slots else defaults[slot] for slot in shape.dup_slots]
+        return (shape.name, *[tuple(value) if type(value) is list else value for value in values])
+
+    def row(self) -> EventRow:
+        """The stored form, in the order of COLUMNS; LIST_OF slots and `slots` as JSON text."""
+        shape, slots = self.shape, self.slots
+        defaults = shape.defaults
+        extra = {}
+        for slot in slots.keys() - _BASE:
+            value = slots[slot]
+            if slot not in defaults or value != defaults[slot]:
+                extra[slot] = value
+        if len(extra) > 1:
+            extra = {slot: extra[slot] for slot in sorted(extra)}
+        merged = shape.base_json | slots
+        for slot in _LISTS:
+            if slot in slots:
+                merged[slot] = to_json(slots[slot])
+        return (
+            self.eid,
+            self.position,
+            self.ident,
+            shape.name,
+            *_base_values(merged),
+            to_json(extra) if extra else "{}",
+        )
+
+    @classmethod
+    def from_row(cls, row: EventRow, shapes: Shapes) -> Event:
+        """The event of a stored row."""
+        eid, position, ident, name = row[:4]
+        shape = shapes.of_stored(name)
+        base = shape.base
+        slots = {
+            slot: value
+            for slot, value in zip(BASE_SLOTS, row[4:-1], strict=True)
+            if slot not in _LISTS and value != base[slot] and value is not None
+        }
+        for slot, text in (("acl", row[_ACL]), ("server_path", row[_SERVER_PATH])):
+            if text is not None and text != shape.base_json[slot]:
+                slots[slot] = _decode(text)
+        for slot in FIXED_SLOTS:
+            slots.setdefault(slot, base[slot])
+        slots.update(_decode(row[-1] or "{}"))
+        event = cls(eid, position, ident, shape, slots)
+        event.stored = True
+        return event
+
+    def __repr__(self) -> str:
+        return f"<Event {self.shape.name} {self}>"
+
+    def __str__(self) -> str:
+        return key_name(self.key)
+
+
+_base_values = itemgetter(*BASE_SLOTS)

@@ -1,0 +1,1 @@
+"""The five processes, their supervision, the takeover, and the configuration."""

@@ -1,0 +1,169 @@
+"""tec_server.toml: every key, its unit, its default and its bounds. Loaded once, at the edge; strict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from opentec.server.errors import ConfigError
+from opentec.server.instance import DEFAULT_PORT, Instance
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSection(_Section):
+    """Who this server is."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "tec"
+    """Logical name of the server, whatever node it runs on."""
+    rule_base: str = "rules"
+    """Folder with TEC_CLASSES and TEC_RULES, relative to the instance directory."""
+
+
+class NodeSection(_Section):
+    """One node that may run this server."""
+
+    listen: str = f"127.0.0.1:{DEFAULT_PORT}"
+    """HOST:PORT for events. Beyond loopback there is no encryption yet."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{value!r} is not HOST:PORT, for example 127.0.0.1:{DEFAULT_PORT}")
+        return value
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+class RxSection(_Section):
+    """The reception log and what comes into it."""
+
+    segment_size: Annotated[int, Field(ge=64 << 10, le=64 << 20)] = 16 << 20
+    """Bytes of one segment."""
+    retain_days: Annotated[float, Field(gt=0)] = 7
+    """Days that committed segments are kept."""
+    retain_size: Annotated[int, Field(ge=1 << 20)] = 2 << 30
+    """Bytes of committed segments that are kept."""
+    limit: Annotated[int, Field(ge=1 << 20)] = 10 << 30
+    """Bytes of the log at which sockets are no longer read."""
+    free_percent: Annotated[float, Field(ge=0, lt=100)] = 5
+    """Percent of the disk that the log leaves free."""
+    max_event: Annotated[int, Field(ge=1024, le=1 << 20)] = 64 << 10
+    """Bytes of one event's text; a longer one is recorded as rejected with its first KiB."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Connections at a time; more are told to come again."""
+    window: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Events of one sender that may be under way unacknowledged."""
+    backlog: Annotated[int, Field(ge=1 << 16)] = 8 << 20
+    """Bytes waiting to be made durable at which sockets pause."""
+
+
+class RimSection(_Section):
+    """The repository."""
+
+    path: str = "rim/tec.db"
+    """SQLite file, relative to the instance directory."""
+    allow_network_fs: bool = False
+    """SQLite's locks are not sound on network file systems; true takes that risk."""
+
+
+class HaSection(_Section):
+    """Lease and failover."""
+
+    heartbeat: Literal["slow", "normal", "fast"] = "normal"
+    """Beat and time-to-live: slow 2/10 s, normal 0.6/3 s, fast 0.2/1 s."""
+
+
+class RulesSection(_Section):
+    """The rule process. What changes results belongs to the rule base, not here."""
+
+    selector: Literal["auto", "durable-rules", "indexed"] = "auto"
+    """Which implementation narrows down the rules; auto takes durable-rules where its self-test passes."""
+    window: Annotated[int, Field(ge=100)] = 20_000
+    """Effects that may wait for their commit before the rule process stops reading."""
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    """Records of one transaction at most."""
+
+
+class TasksSection(_Section):
+    """Programs that rules start."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Programs at a time."""
+    time_limit: Annotated[float, Field(gt=0)] = 300
+    """Seconds after which a program is ended."""
+    output_limit: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
+    """Bytes of output that are kept."""
+
+
+class SupervisionSection(_Section):
+    """How the master watches the other four processes."""
+
+    hang_after: Annotated[float, Field(ge=0.5)] = 10
+    """Seconds without a sign of life after which a process is killed and started again."""
+    stuck_after: Annotated[float, Field(ge=1)] = 30
+    """Seconds without a commit, with events waiting, after which the server is unhealthy."""
+    restarts: Annotated[int, Field(ge=1)] = 20
+    """Restarts of one process within a minute after which the server gives up."""
+
+
+class Config(_Section):
+    """All of tec_server.toml."""
+
+    server: ServerSection = ServerSection()
+    nodes: Annotated[dict[str, NodeSection], Field(min_length=1)] = {"node1": NodeSection()}
+    rx: RxSection = RxSection()
+    rim: RimSection = RimSection()
+    ha: HaSection = HaSection()
+    rules: RulesSection = RulesSection()
+    tasks: TasksSection = TasksSection()
+    supervision: SupervisionSection = SupervisionSection()
+
+    def repository_path(self, instance: Instance) -> Path:
+        return instance.directory / self.rim.path
+
+    def rule_base_path(self, instance: Instance) -> Path:
+        return instance.directory / self.server.rule_base
+
+
+def load_config(instance: Instance) -> Config:
+    """Read and check the configuration; raises ConfigError that names every wrong key, one a line."""
+    try:
+        return Config.model_validate(instance.raw_config())
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(instance, item) for item in error.errors())) from error
+
+
+def _explain(instance: Instance, item: object) -> str:
+    assert isinstance(item, dict)
+    key = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = f"there is no such key{_suggest(item['loc'])}"
+    return f"{instance.config_file}: {key}: {message}"
+
+
+def _suggest(loc: tuple[object, ...]) -> str:
+    import difflib
+
+    section: type[BaseModel] = Config
+    for part in loc[:-1]:
+        found = section.model_fields.get(str(part))
+        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
+            section = NodeSection if loc[0] == "nodes" else section
+            continue
+        section = found.annotation
+    close = difflib.get_close_matches(str(loc[-1]), section.model_fields, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(section.model_fields)}"

@@ -1,0 +1,249 @@
+"""tec_dispatch: the only writer of the repository; one transaction for each batch, and the answers to queries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import msgspec
+
+from opentec.events.image import EventKey
+from opentec.events.records import name_of
+from opentec.ha import epochs
+from opentec.ha.errors import FenceFailed
+from opentec.ha.fence import Fenced, kill_stale
+from opentec.rim.batch import Batch
+from opentec.rim.errors import (
+    PositionMismatch,
+    RepositoryError,
+    RepositoryLocked,
+    RepositoryRefused,
+    RepositoryUnavailable,
+)
+from opentec.rim.repository import Repository
+from opentec.rim.sqlite import open_repository
+from opentec.server import hooks
+from opentec.server.child import Context, Fatal
+from opentec.server.errors import Refused
+from opentec.server.progress import CHILDREN, Word, boot_us
+from opentec.server.queries import answer
+from opentec.server.rpc import Peer, RpcServer
+
+_log = logging.getLogger("dispatch")
+_ME: Final = CHILDREN.index("dispatch")
+_RETRY: Final = 0.25
+_OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
+_decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
+
+
+class Dispatch:
+    """The dispatch process."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._repository: Repository
+        self._rpc = RpcServer(context.runtime / "dispatch.sock", self._handle, gone=self._gone)
+        self._turn = asyncio.Lock()
+        self._rule: Peer | None = None
+        self._connection = 0
+        self._task: Peer | None = None
+        self._interrupted: list[str] = []
+        self._moved = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Open and claim the repository, then write what the rule process sends."""
+        await self._open()
+        await self._rpc.start()
+        self._context.progress.ready(_ME)
+        await self._rpc.failed()
+
+    # -- the repository ---------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        context = self._context
+        path = context.config.repository_path(context.instance)
+        while True:
+            try:
+                self._repository = await open_repository(
+                    path,
+                    context.instance.uuid(),
+                    context.config.server.name,
+                    allow_network_fs=context.config.rim.allow_network_fs,
+                    unsafe_no_epoch_check=hooks.unsafe("no-epoch-check"),
+                    pause_after_check=_pause if hooks.active else None,
+                )
+                break
+            except RepositoryUnavailable as error:
+                await self._away(error)
+            except RepositoryError as error:
+                raise Fatal(str(error)) from error
+        for warning in self._repository.warnings:
+            _log.warning("%s", warning)
+        position = await self._retried(self._repository.claim, context.epoch)
+        self._interrupted = [
+            task.id for task in await self._retried(self._repository.interrupt_outbox, context.epoch, _now())
+        ]
+        table = context.rule_base.classes
+        await self._retried(
+            self._repository.set_enumerations,
+            dict(table.enumerations["SEVERITY"].members),
+            dict(table.enumerations["STATUS"].members),
+            context.epoch,
+        )
+        context.progress[Word.COMMITTED] = position
+        context.progress[Word.COMMITTED_AT] = boot_us()
+        _log.info("repository claimed for epoch %d at %s", context.epoch, name_of(position))
+
+    async def _retried(self, call: Any, *arguments: Any, **named: Any) -> Any:
+        """Until it works: a locked database is a stale writer to end, anything else that may pass is waited for."""
+        while True:
+            try:
+                result = await call(*arguments, **named)
+            except RepositoryLocked as error:
+                await self._end_stale_writer(error)
+            except RepositoryUnavailable as error:
+                await self._away(error)
+            else:
+                self._context.progress[Word.REPOSITORY_ERROR_SINCE] = 0
+                return result
+
+    async def _away(self, error: Exception) -> None:
+        progress = self._context.progress
+        if not progress[Word.REPOSITORY_ERROR_SINCE]:
+            progress[Word.REPOSITORY_ERROR_SINCE] = boot_us()
+            _log.warning("the repository is away, events wait in the log: %s", error)
+        await asyncio.sleep(_RETRY)
+
+    async def _end_stale_writer(self, error: Exception) -> None:
+        """The server of an earlier epoch sits on the database's lock: end it if it is on this host (spine: takeover)."""
+        for number in range(self._context.epoch - 1, max(0, self._context.epoch - _OLDER), -1):
+            try:
+                fenced = kill_stale(epochs.read(self._context.instance.ha, number))
+            except FileNotFoundError:
+                continue
+            except FenceFailed as failed:
+                _log.error("%s", failed)
+                continue
+            if fenced is Fenced.KILLED:
+                _log.warning("the stale writer of epoch %d held the database and was killed", number)
+                return
+            if fenced is Fenced.ELSEWHERE:
+                _log.error("the stale writer of epoch %d holds the database on another machine: fence it", number)
+        await self._away(error)
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def _gone(self, peer: Peer) -> None:
+        if peer is self._rule:
+            self._rule = None
+        if peer is self._task:
+            self._task = None
+
+    async def _handle(self, peer: Peer, operation: str, argument: Any) -> Any:
+        match operation:
+            case "batch":
+                return await self._batch(peer, argument)
+            case "rule-hello":
+                return await self._rule_hello(peer)
+            case "prime-state":
+                return await self._repository.rule_state()
+            case "prime-events":
+                return await self._repository.cached_events(*argument)
+            case "prime-timers":
+                return await self._repository.timers(argument)
+            case "event-row":
+                return await self._repository.event_by_key(_key(argument))
+            case "event-by-eid":
+                return await self._repository.event_row(int(argument))
+            case "task-hello":
+                self._task = peer
+                return await self._retried(self._repository.interrupt_outbox, self._context.epoch, _now())
+            case "task-claim":
+                return await self._retried(
+                    self._repository.claim_outbox, argument, self._context.epoch, self._context.node, _now()
+                )
+            case "task-finish":
+                return await self._retried(
+                    self._repository.finish_outbox,
+                    argument["id"],
+                    self._context.epoch,
+                    _now(),
+                    exit_status=argument["exit_status"],
+                    output=argument["output"],
+                    done=argument["done"],
+                )
+            case "verdict":
+                return await self._verdict(*argument)
+        try:
+            return await answer(self._repository, self._context, operation, argument)
+        except RepositoryError as error:
+            raise Refused(f"the repository does not answer: {error}") from error
+
+    async def _rule_hello(self, peer: Peer) -> dict[str, Any]:
+        """A new connection of the rule process: what is queued is finished, what older connections send is dropped."""
+        async with self._turn:
+            self._connection += 1
+            self._rule = peer
+            peer.data["connection"] = self._connection
+            return {
+                "connection": self._connection,
+                "position": await self._repository.position(),
+                "interrupted": self._interrupted,
+            }
+
+    async def _batch(self, peer: Peer, data: bytes) -> int:
+        """Write one batch; gives the committed position."""
+        async with self._turn:
+            if peer.data.get("connection") != self._connection:
+                raise Refused("a newer connection of the rule process has taken over")
+            batch = await asyncio.to_thread(_decode_batch, data)
+            hooks.reach("dispatch.before-commit")
+            try:
+                await self._retried(self._repository.commit, batch, self._context.epoch)
+            except RepositoryRefused as error:
+                peer.send("refused", [error.position, str(error)])
+                raise Refused(str(error)) from error
+            except PositionMismatch as error:
+                raise Refused(str(error)) from error
+            hooks.reach("dispatch.committed")
+            progress = self._context.progress
+            progress[Word.COMMITTED] = batch.after
+            progress[Word.COMMITTED_AT] = boot_us()
+        async with self._moved:
+            self._moved.notify_all()
+        if batch.outbox and self._task is not None:
+            self._task.send("work")
+        return batch.after
+
+    async def _verdict(self, position: int, wait: float) -> Any:
+        """The outcome of a log position, waiting up to `wait` seconds for its commit; None if that did not come."""
+        end = time.monotonic() + min(wait, 3600)
+        async with self._moved:
+            while self._context.progress[Word.COMMITTED] <= position:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return None
+                try:
+                    await asyncio.wait_for(self._moved.wait(), min(left, 1))
+                except TimeoutError:
+                    continue
+        return await self._repository.outcome(position)
+
+
+async def _pause() -> None:
+    hooks.reach("dispatch.checked")
+
+
+def _key(argument: list[int]) -> EventKey:
+    date, handle, server = argument
+    return int(date), int(handle), int(server)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def main(context: Context) -> None:
+    await Dispatch(context).run()

@@ -1,0 +1,66 @@
+"""A page of memory that the five processes share: who last ran, and how far each stage is.
+
+Made by the master before it forks. Each word has one writer; a word is eight aligned bytes, so no reader sees half
+of one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from enum import IntEnum
+from typing import Final
+
+CHILDREN: Final = ("reception", "rule", "dispatch", "task")
+
+
+class Word(IntEnum):
+    """The words of the page. Positions are log positions, times boot-time microseconds."""
+
+    BEAT_RECEPTION = 0
+    BEAT_RULE = 1
+    BEAT_DISPATCH = 2
+    BEAT_TASK = 3
+    READY_RECEPTION = 4  # 1 = it does its work: port open, primed, repository claimed
+    READY_RULE = 5
+    READY_DISPATCH = 6
+    READY_TASK = 7
+    DURABLE = 8  # published: end of the log
+    PROCESSED = 9  # the rule process went through up to here
+    COMMITTED = 10  # the repository stands here
+    COMMITTED_AT = 11  # when that last moved
+    ATTEMPT = 12  # position of the record in work, 0 = none
+    CONNECTIONS = 13
+    ACKED = 14  # events acknowledged
+    REJECTED = 15
+    RX_BYTES = 16  # size of the log's segments
+    REPOSITORY_ERROR_SINCE = 17  # 0 = it answers
+    RECOVERED = 18  # 1 = what the epoch before left behind is processed
+    PAUSED = 19  # 1 = sockets are not read: the log's limit or the disk
+    SINGLE = 21  # 1 = the rule process sends batches of one, to find a record that the database refuses
+    DUE = 20  # earliest timer, log time, 0 = none
+
+
+class Progress:
+    """The shared page; `page[Word.X]` reads, `page[Word.X] = n` writes."""
+
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, mmap.PAGESIZE)  # anonymous and shared over fork
+        self._words = memoryview(self._map).cast("q")
+
+    def __getitem__(self, word: int) -> int:
+        return self._words[word]
+
+    def __setitem__(self, word: int, value: int) -> None:
+        self._words[word] = value
+
+    def beat(self, child: int) -> None:
+        """Child number `child` (place in CHILDREN) is alive now."""
+        self._words[Word.BEAT_RECEPTION + child] = boot_us()
+
+    def ready(self, child: int, value: bool = True) -> None:
+        self._words[Word.READY_RECEPTION + child] = int(value)
+
+
+def boot_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000

@@ -1,0 +1,243 @@
+"""tec_reception: recovers the log, opens the port, takes events and changes in (spine: takeover, reception log)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from typing import Any, Final
+
+import msgspec
+
+from opentec.events.errors import EventError
+from opentec.events.image import EventKey
+from opentec.events.records import ActivatePayload, ChangePayload, Kind, QuarantinePayload, epoch_of, name_of
+from opentec.log.clock import LogClock
+from opentec.log.errors import LogWriteFailed
+from opentec.log.segments import Recovered, recover, segment_paths, segments
+from opentec.log.writer import open_writer
+from opentec.server import hooks
+from opentec.server.child import Context, Demote, Fatal
+from opentec.server.errors import Refused
+from opentec.server.intake import Intake
+from opentec.server.progress import CHILDREN, Word
+from opentec.server.receiver import Connection
+from opentec.server.rpc import Peer, RpcServer
+
+_log = logging.getLogger("reception")
+_ME: Final = CHILDREN.index("reception")
+_TICK_SHORTEST: Final = 0.1  # seconds: at most ten TICKs a second
+_HOUSEKEEPING: Final = 2.0
+_PORT_TRIES: Final = 100
+
+
+class Reception:
+    """The reception process."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._config = context.config.rx
+        recovered = self._recover()
+        self._continued = epoch_of(recovered.end) == context.epoch
+        free = int(shutil.disk_usage(context.instance.rx).total * self._config.free_percent / 100)
+        self._reserve = free
+        writer = open_writer(
+            context.instance.rx,
+            context.instance.uuid(),
+            context.epoch,
+            recovered,
+            segment_size=self._config.segment_size,
+            free_reserve=free,
+        )
+        self._intake = Intake(
+            writer,
+            LogClock(recovered.time),
+            context.rule_base.classes,
+            context.progress,
+            context.superseded,
+            max_event=self._config.max_event,
+            max_connections=self._config.max_connections,
+            window=self._config.window,
+            backlog=self._config.backlog,
+        )
+        self._rule: Peer | None = None
+        self._rpc = RpcServer(context.runtime / "reception.sock", self._handle, gone=self._gone)
+        self._server: asyncio.Server | None = None
+        self._start_slots = dict(context.takeover)
+        self._recovered = recovered
+        writer.unsafe_skip_sync = hooks.unsafe("no-fdatasync")
+
+    def _recover(self) -> Recovered:
+        directory = self._context.instance.rx
+        for leftover in directory.glob("rx.*.tmp"):
+            leftover.unlink()
+        started = time.monotonic()
+        recovered = recover(directory, self._context.instance.uuid())
+        if recovered.discarded:
+            _log.warning("an unfinished tail of %d bytes was never acknowledged and is discarded", recovered.discarded)
+        if recovered.end and epoch_of(recovered.end) > self._context.epoch:
+            raise Fatal(f"the log has records of epoch {epoch_of(recovered.end)}, this is epoch {self._context.epoch}")
+        _log.info("log recovered up to %s in %.3f s", name_of(recovered.end), time.monotonic() - started)
+        return recovered
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Seal what was, post the notice as first record, open the port, go on until the end."""
+        context, intake = self._context, self._intake
+        intake.published = self._published
+        if not self._continued:
+            self._post_start()
+        if intake.writer.rule_base != context.rule_base.content_hash:
+            base = context.rule_base
+            intake.add(Kind.ACTIVATE, ActivatePayload(base.content_hash, base.name, msgspec.to_builtins(base.settings)))
+            intake.writer.activated(base.content_hash, base.name)
+        for name, slots in context.notices if not self._continued else []:
+            intake.add_notice(name, slots)
+        if self._continued:
+            intake.add(Kind.TICK)  # a first record: the segment that seals the one before must exist
+        try:
+            await intake.commit()
+        except LogWriteFailed as error:
+            raise Demote(str(error)) from error
+        hooks.reach("takeover.sealed")
+        await self._rpc.start()
+        await self._open_port()
+        context.progress.ready(_ME)
+        try:
+            await asyncio.gather(intake.run(), self._ticks(), self._housekeeping(), self._rpc.failed())
+        except LogWriteFailed as error:
+            raise Demote(str(error)) from error
+
+    def _post_start(self) -> None:
+        name = self._start_slots.pop("class")
+        try:
+            self._intake.add_notice(name, self._start_slots)
+        except EventError as error:
+            raise Fatal(f"the active rule base does not know {name} as the server posts it: {error}") from error
+
+    async def _open_port(self) -> None:
+        node = self._context.config.nodes[self._context.node]
+        loop = asyncio.get_running_loop()
+        for attempt in range(_PORT_TRIES):
+            try:
+                self._server = await loop.create_server(
+                    lambda: Connection(self._intake), node.host, node.port, reuse_address=True, backlog=1024
+                )
+                return
+            except OSError as error:
+                if attempt + 1 == _PORT_TRIES:
+                    raise Fatal(
+                        f"cannot listen on {node.listen}: {error.strerror}; another program has the port, or the address "
+                        f"is not this machine's; [nodes.{self._context.node}] listen in tec_server.toml sets it"
+                    ) from error
+                await asyncio.sleep(0.02)
+
+    # -- other processes and commands -------------------------------------------------------------------------------
+
+    def _published(self, position: int) -> None:
+        if self._rule is not None:
+            self._rule.send("published", position)
+
+    def _gone(self, peer: Peer) -> None:
+        if peer is self._rule:
+            self._rule = None
+
+    async def _handle(self, peer: Peer, operation: str, argument: Any) -> Any:
+        match operation:
+            case "follow":
+                self._rule = peer
+                return self._context.progress[Word.DURABLE]
+            case "change":
+                return await self._change(peer, argument)
+            case "notice":
+                return self._notice(*argument)
+            case "quarantine":
+                position, reason = argument
+                self._intake.add(Kind.QUARANTINE, QuarantinePayload(position, reason))
+                return await self._intake.durable()
+        raise Refused(f"reception has no operation {operation!r}")
+
+    def _notice(self, name: str, slots: dict[str, Any]) -> int:
+        try:
+            return self._intake.add_notice(name, slots)
+        except EventError as error:
+            raise Refused(str(error)) from error
+
+    async def _change(self, peer: Peer, argument: dict[str, Any]) -> int:
+        """Record an operator's change; the user comes from the socket's credentials, never from the message."""
+        date, handle, server = argument["event"]
+        key: EventKey = (int(date), int(handle), int(server))
+        slots = argument["slots"]
+        if set(slots) - {"status", "severity"} or not slots:
+            raise Refused(f"a change sets status or severity, not {', '.join(sorted(slots)) or 'nothing'}")
+        try:
+            slots = self._intake.classes.check("EVENT", slots)
+        except EventError as error:
+            raise Refused(str(error)) from error
+        position = self._intake.add(Kind.CHANGE, ChangePayload(key, slots, user_name(peer.uid)))
+        await self._intake.durable()
+        return position
+
+    # -- time and space ---------------------------------------------------------------------------------------------
+
+    async def _ticks(self) -> None:
+        """Append a TICK when the earliest timer is due and no record comes."""
+        progress, intake = self._context.progress, self._intake
+        while True:
+            await asyncio.sleep(_TICK_SHORTEST)
+            due = progress[Word.DUE]
+            if due and intake.writer.time < due <= intake.clock.now():
+                intake.add(Kind.TICK)
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            size = self._size()
+            self._context.progress[Word.RX_BYTES] = size
+            free = shutil.disk_usage(self._context.instance.rx).free
+            if size > self._config.limit:
+                self._intake.hold(f"the log has {size >> 20} MiB, rx.limit is {self._config.limit >> 20} MiB")
+            elif free < self._reserve + self._config.segment_size:
+                self._intake.hold(f"the disk has {free >> 20} MiB free, less than rx.free_percent allows")
+            else:
+                self._intake.hold("")
+            await self._retain()
+
+    def _size(self) -> int:
+        return sum(path.stat().st_blocks * 512 for path in segment_paths(self._context.instance.rx))
+
+    async def _retain(self) -> None:
+        """Delete committed segments that are too old or too many, always keeping the last two."""
+        committed = self._context.progress[Word.COMMITTED]
+        found = segments(self._context.instance.rx)
+        total = sum(segment.length or 0 for segment in found)
+        oldest_kept = time.time() - self._config.retain_days * 86400
+        gone: list[str] = []
+        for segment, following in zip(found[:-2], found[1:], strict=False):
+            # strictly behind the committed position, so that the log always reaches back to it
+            if segment.end is None or segment.end >= committed or following.start > committed:
+                break
+            if total <= self._config.retain_size and following.path.stat().st_mtime > oldest_kept:
+                break
+            segment.path.unlink()
+            gone.append(segment.name)
+            total -= segment.length or 0
+            _log.info("segment %s is committed and past its time: deleted", segment.name)
+        if gone:
+            self._intake.writer.forget(gone)
+
+
+def user_name(uid: int) -> str:
+    """The login name of a user id, else the number."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+async def main(context: Context) -> None:
+    await Reception(context).run()

@@ -1,0 +1,285 @@
+"""tec_rule: reads the published log, runs the engine, sends effects to dispatch (spine: the rule process)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of
+from opentec.log.codec import DAMAGED
+from opentec.log.reader import LogReader, quarantined
+from opentec.rules.batching import BatchBuilder, timer_of_row
+from opentec.rules.effects import Effects, Outcome
+from opentec.rules.engine import Engine
+from opentec.rules.rulebase import RuleBase, load_compiled
+from opentec.rules.selectors import make_selector
+from opentec.server import hooks
+from opentec.server.child import Context, Fatal
+from opentec.server.progress import CHILDREN, Word
+from opentec.server.rpc import RpcClient
+from opentec.server.task import connect
+
+_log = logging.getLogger("rule")
+_ME: Final = CHILDREN.index("rule")
+_SLICE: Final = 256  # records processed before the loop turns: the beat must go on
+_PAGE: Final = 1000
+_encode_batch: Final = msgspec.msgpack.Encoder().encode
+
+
+class Reprime(Exception):
+    """What this process holds does not fit the repository any more: it ends and its successor primes."""
+
+
+class _Sent(msgspec.Struct):
+    """A batch that waits for its commit."""
+
+    first: int  # position of its first record
+    before: int
+    after: int
+    size: int
+    data: bytes
+
+
+class RuleProcess:
+    """The rule process: the engine between the log's reader and dispatch."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.config.rules
+        self._batch = 1 if context.progress[Word.SINGLE] else self._settings.batch
+        self._engine: Engine
+        self._reader: LogReader
+        self._reception: RpcClient
+        self._dispatch: RpcClient
+        self._builder = BatchBuilder(0)
+        self._sent: deque[_Sent] = deque()
+        self._wake = asyncio.Event()
+        self._processed_since_start = 0
+        self._replay_to = 0
+        self._interrupted: list[str] = []
+        self._refused: tuple[int | None, str] | None = None
+        self._first = 0  # position of the first record in the builder
+        self._bases: dict[str, RuleBase] = {context.rule_base.content_hash: context.rule_base}
+
+    async def run(self) -> None:
+        """Prime at the committed position, then process until the end of the process."""
+        context = self._context
+        self._replay_to = await self._follow()
+        self._dispatch = await connect(context, "dispatch.sock")
+        await self._prime()
+        context.progress.ready(_ME)
+        following: asyncio.Task[int] | None = None
+        while True:
+            if self._refused:
+                await self._quarantine(*self._refused)
+            if self._dispatch.closed.is_set():
+                await self._dispatch_again()
+            if self._reception.closed.is_set() and (following is None or following.done()):
+                following = asyncio.ensure_future(self._follow())
+            worked = await self._work()
+            self._flush()
+            await self._recovered()
+            if worked:
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            if context.progress[Word.DURABLE] > self._reader.position and self._room():
+                continue
+            await self._wake.wait()
+
+    async def _follow(self) -> int:
+        """Connect to reception (again, when it was restarted); gives the published position."""
+        self._reception = await connect(self._context, "reception.sock")
+        self._reception.pushed = lambda name, argument: self._wake.set()
+        self._reception.gone = self._wake.set
+        position: int = await self._reception.call("follow")
+        self._wake.set()
+        return position
+
+    # -- priming ----------------------------------------------------------------------------------------------------
+
+    async def _prime(self) -> None:
+        context = self._context
+        hello = await self._hello()
+        position = hello["position"]
+        self._interrupted = hello["interrupted"]
+        state = await self._dispatch.call("prime-state")
+        active = state.get("rule_base")
+        base = self._base(active[0]) if active else context.rule_base
+        selector = make_selector(self._settings.selector)
+        self._engine = Engine(base, selector)
+        _log.info("rule base %s (%s), selector %s", base.name, base.content_hash[:12], selector.name)
+        timers: list[Any] = []
+        while page := await self._dispatch.call("prime-timers", timers[-1][0] if timers else 0):
+            timers += page
+        events: list[tuple[Any, ...]] = []
+        f2, f = state.get("f2", 0), state.get("f", 0)
+        while page := await self._dispatch.call("prime-events", [f2, f, events[-1][0] if events else 0, _PAGE]):
+            events += [tuple(row) for row in page]
+        known = {row[0] for row in events}
+        for eid in sorted({timer[2] for timer in timers} - known):  # timers outlive their event's place in the cache
+            row = await self._dispatch.call("event-by-eid", eid)
+            if row is not None:
+                events.append(tuple(row))
+        self._engine.prime(events, [timer_of_row(*timer) for timer in timers], state)
+        self._engine.quarantine(quarantined(context.instance.rx, position, context.progress[Word.DURABLE]))
+        self._reader = LogReader(context.instance.rx, position)
+        self._builder = BatchBuilder(position)
+        context.progress[Word.PROCESSED] = position
+        _log.info("primed at %s: %d events, %d timers", name_of(position), len(events), len(timers))
+
+    async def _hello(self) -> dict[str, Any]:
+        hello: dict[str, Any] = await self._dispatch.call("rule-hello")
+        self._dispatch.pushed = self._dispatch_says
+        return hello
+
+    def _base(self, content_hash: str) -> RuleBase:
+        found = self._bases.get(content_hash)
+        if found is None:
+            try:
+                found = load_compiled(self._context.instance.rule_bases, content_hash)
+            except Exception as error:
+                raise Fatal(f"rule base {content_hash[:12]} of the log cannot be loaded: {error}") from error
+            self._bases[content_hash] = found
+        return found
+
+    # -- records ----------------------------------------------------------------------------------------------------
+
+    def _room(self) -> bool:
+        waiting = self._builder.records + sum(sent.size for sent in self._sent)
+        return waiting < self._settings.window
+
+    async def _work(self) -> bool:
+        """Process one slice; False when there is nothing to read or no room for its effects."""
+        if not self._room():
+            return False
+        progress = self._context.progress
+        records = self._reader.read(progress[Word.DURABLE], _SLICE)
+        if not records:
+            return False
+        for record in records:
+            progress[Word.ATTEMPT] = record.position
+            effects = await self._one(record)
+            if not self._builder.records:
+                self._first = record.position
+            self._builder.add(effects)
+            progress[Word.ATTEMPT] = 0
+            if self._builder.records >= self._batch:
+                self._flush(full=True)
+        self._processed_since_start += len(records)
+        progress[Word.PROCESSED] = self._builder.after
+        progress[Word.DUE] = self._engine.next_due() or 0
+        return True
+
+    async def _one(self, record: Record) -> Effects:
+        if record.kind == DAMAGED:
+            reason = f"the record at {name_of(record.position)} is damaged"
+            _log.error("%s; it is skipped", reason)
+            outcome = Outcome(disposition=Disposition.FAILED, reason=reason)
+            return Effects(record.position, record.after, outcome=outcome)
+        if record.kind == Kind.ACTIVATE:
+            wanted = decode_activate(record.payload).rule_base
+            if wanted != self._engine.rule_base.content_hash:
+                self._engine.activate(self._base(wanted))
+        hooks.reach("rule.record")
+        key = self._engine.needs_row(record)
+        if key is None:
+            return self._engine.process(record)
+        # an operator's change for an event outside the cache: its row is right once all before is committed
+        await self._until_committed()
+        row = await self._dispatch.call("event-row", key)
+        return self._engine.process(record, tuple(row) if row else None)
+
+    # -- batches ----------------------------------------------------------------------------------------------------
+
+    def _flush(self, *, full: bool = False) -> None:
+        """Send what is built, at once when dispatch is idle, else when there is a batch of it."""
+        size = self._builder.records
+        if not size or (self._sent and not full):
+            return
+        batch = self._builder.build()
+        sent = _Sent(self._first, batch.before, batch.after, size, _encode_batch(batch))
+        self._sent.append(sent)
+        self._send(sent)
+
+    def _send(self, sent: _Sent) -> None:
+        future = self._dispatch.start("batch", sent.data)
+        future.add_done_callback(self._committed)
+
+    def _committed(self, future: asyncio.Future[Any]) -> None:
+        self._wake.set()
+        error = future.exception()
+        if error is None:
+            while self._sent and self._sent[0].after <= future.result():
+                self._sent.popleft()
+        elif not isinstance(error, ConnectionError) and self._refused is None:
+            self._refused = (None, str(error))
+
+    async def _until_committed(self) -> None:
+        self._flush(full=True)
+        while self._sent:
+            self._wake.clear()
+            await self._wake.wait()
+            if self._refused:
+                await self._quarantine(*self._refused)
+            if self._dispatch.closed.is_set():
+                await self._dispatch_again()
+
+    def _dispatch_says(self, name: str, argument: Any) -> None:
+        if name == "refused":
+            self._refused = (argument[0], argument[1])
+            self._wake.set()
+
+    async def _quarantine(self, position: int | None, reason: str) -> None:
+        """The database refuses a record: all who come after skip it, and this process primes again.
+
+        Where it does not say which record it was, the next run sends batches of one until it does.
+        """
+        if position is None and self._sent and self._sent[0].size == 1:
+            position = self._sent[0].first
+        if position is None:
+            self._context.progress[Word.SINGLE] = 1
+        else:
+            _log.error("the repository refuses the record at %s: %s", name_of(position), reason)
+            await self._reception.call("quarantine", [position, reason])
+        raise Reprime(reason)
+
+    async def _dispatch_again(self) -> None:
+        """Dispatch was restarted: what it has not committed is sent again."""
+        self._dispatch.close()
+        self._dispatch = await connect(self._context, "dispatch.sock")
+        position = (await self._hello())["position"]
+        while self._sent and self._sent[0].after <= position:
+            self._sent.popleft()
+        start = self._sent[0].before if self._sent else self._builder.before
+        if start != position:
+            raise Reprime(f"dispatch stands at {name_of(position)}, effects begin at {name_of(start)}: priming again")
+        for sent in self._sent:
+            self._send(sent)
+        self._wake.set()
+
+    # -- recovery ---------------------------------------------------------------------------------------------------
+
+    async def _recovered(self) -> None:
+        """Say once for each failover that what the epoch before left behind is processed."""
+        progress = self._context.progress
+        if progress[Word.RECOVERED] or self._builder.after < self._replay_to or self._sent or self._builder.records:
+            return
+        progress[Word.RECOVERED] = 1
+        if self._context.takeover.get("class") == "TEC_Failover":
+            records, tasks = self._processed_since_start, len(self._interrupted)
+            slots = {
+                "msg": f"recovered: {records} records processed, {tasks} tasks interrupted",
+                "epoch": self._context.epoch,
+                "records": records,
+                "interrupted_tasks": tasks,
+            }
+            await self._reception.call("notice", ["TEC_Recovered", slots])
+
+
+async def main(context: Context) -> None:
+    await RuleProcess(context).run()

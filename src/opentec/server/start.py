@@ -1,0 +1,254 @@
+"""Starting a node: checks in the foreground, then the daemon, which says when it serves or stands by.
+
+`python -m opentec.server.start INSTANCE NODE COOL_OFF` is how a node that gave way becomes a fresh standby.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from opentec.ha import epochs, marks
+from opentec.server.config import Config, load_config
+from opentec.server.control import Control
+from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
+from opentec.server.instance import Instance, make_private
+
+_log = logging.getLogger("master")
+_COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to others
+_START_LIMIT: Final = 60.0
+
+Say = Callable[[dict[str, Any]], None]
+
+
+class AlreadyRunning(ServerError):
+    """This node's master runs already."""
+
+
+def start_daemon(instance: Instance, node: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Start this node in the background; gives {"state": "up"|"standby", ...} once it serves or stands by.
+
+    `say` prints what a person should know meanwhile. Raises AlreadyRunning, ServerError with the reason.
+    """
+    prepared = Prepared(instance, node, say)
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        _detach(instance, node)
+        prepared.become_master(_writer(write_end))
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    try:
+        return _wait_for_word(read_end, instance, node)
+    finally:
+        os.close(read_end)
+
+
+def run_foreground(instance: Instance, node: str, say: Callable[[str], None]) -> None:
+    """Become this node's master here, for units and containers; never returns. Raises as `start_daemon`."""
+    prepared = Prepared(instance, node, say)
+
+    def tell(word: dict[str, Any]) -> None:
+        say(json.dumps(word))
+
+    prepared.become_master(tell)
+
+
+def _writer(descriptor: int) -> Say:
+    def tell(word: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            os.write(descriptor, json.dumps(word).encode() + b"\n")
+
+    return tell
+
+
+def _wait_for_word(descriptor: int, instance: Instance, node: str) -> dict[str, Any]:
+    end, heard = time.monotonic() + _START_LIMIT, b""
+    while b"\n" not in heard:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise ServerError(
+                f"node {node} is not up after {_START_LIMIT:.0f} s; `tec status` says what it waits for, "
+                f"{instance.logs(node)} holds its logs"
+            )
+        part = os.read(descriptor, 65536)
+        if not part:
+            raise ServerError(f"node {node} ended while it started; {instance.logs(node)} holds its logs")
+        heard += part
+    word: dict[str, Any] = json.loads(heard.split(b"\n", 1)[0])
+    if word["state"] == "failed":
+        raise ServerError(word["reason"])
+    return word
+
+
+def _detach(instance: Instance, node: str) -> None:
+    """Standard input from nothing, output to a file beside the logs."""
+    instance.logs(node).mkdir(parents=True, exist_ok=True)
+    null = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(instance.logs(node) / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+
+
+class Prepared:
+    """A node whose configuration and rule base were checked, ready to become the master."""
+
+    def __init__(self, instance: Instance, node: str, say: Callable[[str], None]) -> None:
+        """Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do."""
+        self.instance, self.node = instance, node
+        self.config = load_config(instance)
+        if node not in self.config.nodes:
+            raise ConfigError(f"node {node!r} is not in {instance.config_file}")
+        self._require_directories()
+        make_private(instance.runtime(node))
+        self._refuse_second_master()
+        self.notices: list[tuple[str, dict[str, Any]]] = []
+        self.rule_base = self._choose_rule_base(say)
+        self._warn(say)
+
+    def _require_directories(self) -> None:
+        self.instance.uuid()
+        for directory in (self.instance.rx, self.instance.ha, self.instance.rule_bases):
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise InstanceError(
+                    f"{directory} cannot be written by user {os.geteuid()}; check its owner and the mount"
+                )
+
+    def _refuse_second_master(self) -> None:
+        try:
+            with Control(self.instance.runtime(self.node) / "master.sock", timeout=3) as control:
+                status = control.call("status")
+        except NotRunning:
+            return
+        raise AlreadyRunning(f"node {self.node} runs already ({status['state']})")
+
+    def _lease_is_free(self) -> bool:
+        newest = epochs.newest(self.instance.ha)
+        return newest is None or epochs.holder_dead(newest)
+
+    def _choose_rule_base(self, say: Callable[[str], None]) -> Any:
+        """The folder's rule base when this node would serve at once, else the active one; a broken one is refused."""
+        from opentec.events.errors import SourceErrors
+        from opentec.rules.rulebase import RuleBaseError, load_compiled, snapshot
+
+        if not self._lease_is_free():
+            return self.active_rule_base()
+        folder = self.config.rule_base_path(self.instance)
+        try:
+            content_hash = snapshot(folder, self.instance.rule_bases)
+        except (SourceErrors, RuleBaseError, OSError) as error:
+            if self._current_hash() is None:
+                raise ServerError(f"the rule base in {folder} is refused:\n{error}") from error
+            say(f"the rule base in {folder} is refused and the one before stays active:\n{error}")
+            self.notices.append(
+                ("TEC_Error", {"msg": f"rule base in {folder} refused, the one before stays active", "source": "TEC"})
+            )
+            return self.active_rule_base()
+        write_current(self.instance.rule_bases, content_hash)
+        marks.clear_stopped(self.instance.ha)
+        return load_compiled(self.instance.rule_bases, content_hash)
+
+    def _current_hash(self) -> str | None:
+        try:
+            return (self.instance.rule_bases / "current").read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def active_rule_base(self) -> Any:
+        """The rule base that `rulebase/current` names; raises ServerError."""
+        from opentec.rules.rulebase import RuleBaseError, load_compiled
+
+        content_hash = self._current_hash()
+        if content_hash is None:
+            raise ServerError(f"{self.instance.rule_bases} names no active rule base; the active node must start first")
+        try:
+            return load_compiled(self.instance.rule_bases, content_hash)
+        except (RuleBaseError, OSError) as error:
+            raise ServerError(f"the active rule base cannot be loaded: {error}") from error
+
+    def _warn(self, say: Callable[[str], None]) -> None:
+        host = self.config.nodes[self.node].host
+        if not (host == "localhost" or host.startswith("127.") or host == "::1"):
+            say(
+                f"warning: listening on {host}: events travel unencrypted and anyone who reaches the port may send them"
+            )
+
+    def become_master(self, ready: Say, cool_off: float = 0.0) -> None:
+        """Run the master in this process until it ends, then leave (or begin again as a standby)."""
+        import setproctitle
+
+        from opentec.server.logs import log_to_file
+        from opentec.server.master import EXIT_GAVE_WAY, EXIT_REJOIN, Master
+
+        setproctitle.setproctitle(f"tec_master -d {self.instance.directory} --node {self.node}")
+        log_to_file(self.instance.logs(self.node) / "tec_master.log")
+        status = 1
+        try:
+            master = Master(
+                self.instance,
+                self.config,
+                self.node,
+                self.rule_base,
+                self.notices,
+                ready,
+                cool_off=cool_off,
+                load_rule_base=self.active_rule_base,
+            )
+            status = asyncio.run(master.run())
+        except ServerError as error:
+            _log.error("%s", error)
+            ready({"state": "failed", "reason": str(error)})
+        except BaseException as error:
+            _log.exception("the master ends")
+            ready(
+                {"state": "failed", "reason": f"unexpected error: {error!r}; {self.instance.logs(self.node)} has more"}
+            )
+        if status in (EXIT_REJOIN, EXIT_GAVE_WAY):
+            pause = _COOL_OFF if status == EXIT_GAVE_WAY else 0.0
+            # a fresh image: nothing of the old epoch stays in memory
+            os.execv(  # noqa: S606 - our own program, an argument list
+                sys.executable,
+                [sys.executable, "-m", "opentec.server.start", str(self.instance.directory), self.node, str(pause)],
+            )
+        logging.shutdown()
+        os._exit(status)
+
+
+def write_current(directory: Path, content_hash: str) -> None:
+    """Name the active rule base, durably."""
+    from opentec.log.writer import fsync_directory
+
+    draft = directory / f".current.{os.getpid()}"
+    with draft.open("w") as file:
+        file.write(content_hash + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(directory / "current")
+    fsync_directory(directory)
+
+
+def _rejoin(arguments: list[str]) -> None:
+    directory, node, pause = arguments
+    prepared = Prepared(Instance(Path(directory)), node, lambda text: None)
+    prepared.become_master(lambda word: None, float(pause))
+
+
+if __name__ == "__main__":
+    _rejoin(sys.argv[1:])
+
+
+__all__ = ["AlreadyRunning", "Config", "Prepared", "Refused", "run_foreground", "start_daemon"]

@@ -1,0 +1,185 @@
+"""The four processes below the master: forked after one import, watched by progress, started again by fork."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from opentec.server import dispatch, reception, rule, task
+from opentec.server.child import EXIT_DEMOTE, EXIT_FATAL, EXIT_SUPERSEDED, Context, reset_words, run_child
+from opentec.server.progress import CHILDREN, Word, boot_us
+
+_log = logging.getLogger("master")
+_MAINS: Final[dict[str, Callable[[Context], Awaitable[None]]]] = {
+    "reception": reception.main,
+    "rule": rule.main,
+    "dispatch": dispatch.main,
+    "task": task.main,
+}
+_STARTING: Final = 60.0  # seconds that a process may take until its first sign of life counts as missing
+_POISON: Final = 2  # deaths in the same record
+
+
+@dataclass
+class Child:
+    """One of the four, and its recent restarts."""
+
+    name: str
+    number: int
+    pid: int = 0
+    restarts: deque[float] = field(default_factory=deque)
+    killed_for: str = ""
+
+
+class GiveUp(Exception):
+    """The server on this node ends. `kind` is "superseded", "demote" or "fatal"."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+class Supervisor:
+    """Starts, watches and ends the children. Lives in the master's one thread."""
+
+    def __init__(self, context: Context, quarantine: Callable[[int, str], Awaitable[None]]) -> None:
+        """`quarantine` records a poisonous position through reception before the rule process is started again."""
+        self._context = context
+        self._quarantine = quarantine
+        self.children = [Child(name, number) for number, name in enumerate(CHILDREN)]
+        self._attempts: dict[int, int] = {}
+        self.events: deque[str] = deque(maxlen=20)  # what happened last, for status
+
+    def start_all(self) -> None:
+        for name in ("reception", "dispatch", "rule", "task"):  # reception first: the gap ends with its port
+            self._start(self.children[CHILDREN.index(name)])
+
+    def _start(self, child: Child) -> None:
+        assert threading.active_count() == 1, "fork is safe only while the master has one thread"
+        context = self._context
+        (context.runtime / f"{child.name}.sock").unlink(missing_ok=True) if child.name != "task" else None
+        reset_words(context.progress, child.number)
+        master = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            run_child(child.name, context, _MAINS[child.name], master)
+        child.pid = pid
+        child.killed_for = ""
+
+    async def reaped(self) -> None:
+        """After SIGCHLD: collect who died and start them again; raises GiveUp."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not block
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            child = next((child for child in self.children if child.pid == pid), None)
+            if child is not None:
+                await self._died(child, os.waitstatus_to_exitcode(status))
+
+    async def _died(self, child: Child, code: int) -> None:
+        child.pid = 0
+        how = child.killed_for or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
+        self.events.append(f"tec_{child.name} ended: {how}")
+        _log.warning("tec_%s ended: %s", child.name, how)
+        if code == EXIT_SUPERSEDED:
+            raise GiveUp("superseded", "another node has taken over")
+        if code in (EXIT_FATAL, EXIT_DEMOTE):
+            raise GiveUp("fatal" if code == EXIT_FATAL else "demote", self._reason(child))
+        now = boot_us() / 1e6
+        child.restarts.append(now)
+        while child.restarts and child.restarts[0] < now - 60:
+            child.restarts.popleft()
+        limit = self._context.config.supervision.restarts
+        if len(child.restarts) > limit:
+            raise GiveUp("fatal", f"tec_{child.name} ended {limit} times within a minute; the last time: {how}")
+        if child.name == "rule":
+            await self._poison()
+        self._start(child)
+
+    def _reason(self, child: Child) -> str:
+        try:
+            return (self._context.runtime / "fatal").read_text().strip()
+        except OSError:
+            return f"tec_{child.name} gave up without a reason"
+
+    async def _poison(self) -> None:
+        """A record that kills or hangs the rule process twice is set aside (spine: poison)."""
+        position = self._context.progress[Word.ATTEMPT]
+        self._context.progress[Word.ATTEMPT] = 0
+        if not position:
+            return
+        self._attempts = {position: self._attempts.get(position, 0) + 1}
+        if self._attempts[position] >= _POISON:
+            await self._quarantine(position, f"it ended the rule process {_POISON} times")
+
+    def watch(self) -> None:
+        """Kill what shows no sign of life; its death is handled like any other."""
+        now = boot_us()
+        limit = self._context.config.supervision.hang_after
+        for child in self.children:
+            if not child.pid or child.killed_for:
+                continue
+            silent = (now - self._context.progress[Word.BEAT_RECEPTION + child.number]) / 1e6
+            ready = self._context.progress[Word.READY_RECEPTION + child.number]
+            if silent > (limit if ready else max(limit, _STARTING)):
+                child.killed_for = f"no sign of life for {silent:.1f} s, killed"
+                _log.error("tec_%s shows no sign of life for %.1f s: killed", child.name, silent)
+                os.kill(child.pid, signal.SIGKILL)
+
+    async def drain(self, seconds: float) -> bool:
+        """End reception, then wait until everything in the log is committed; False when that takes too long."""
+        self._end(self.children[CHILDREN.index("reception")], signal.SIGKILL)
+        progress = self._context.progress
+        end = boot_us() + int(seconds * 1e6)
+        while progress[Word.COMMITTED] < progress[Word.DURABLE]:
+            if boot_us() > end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    def end_all(self) -> None:
+        """End every child and what it left behind; returns when they are gone. SIGKILL: everything is made for that."""
+        for child in self.children:
+            self._end(child, signal.SIGKILL)
+        # the master is subreaper: what a program left behind became its child
+        for pid in _children_of(os.getpid()):
+            _kill(pid, signal.SIGKILL)
+        while True:
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+    def _end(self, child: Child, number: signal.Signals) -> None:
+        if child.pid:
+            child.killed_for = "stopped"
+            _kill(child.pid, number)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, 0)
+            child.pid = 0
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
