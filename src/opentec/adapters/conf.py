@@ -19,7 +19,8 @@ DEFAULT_PORT: Final = 5529
 SERVER_LIMIT: Final = 8
 CONF_LIMIT: Final = 1 << 20  # bytes of a configuration file
 SMALLEST_EVENT: Final = 256  # bytes; below that the class and the base slots do not fit
-LARGEST_EVENT: Final = 65_536  # bytes; what a server takes (docs/protocol.md, rule 6)
+LARGEST_EVENT: Final = 65_000  # bytes; what a server takes is a little more (docs/protocol.md, rule 6)
+SMALLEST_BUFFER: Final = 256  # KB
 
 Buffering = Literal["YES", "NO", "MEMORY_ONLY"]
 
@@ -99,27 +100,40 @@ _KEYWORDS: Final = (
     "LabelHost",
 )
 _REPEATED: Final = frozenset({"ServerLocation", "ServerPort", "LogSources", "Filter"})
+_WHAT: Final = {
+    "ServerLocation": "the host of the event server, or up to eight with commas, the first one tried first",
+    # never guessed: two clones with one guessed name would pass for one machine, and the server would take the lines
+    # of the second for repeats of the first
+    "NodeName": "the name of this machine (`hostname` prints it), or start with --node",
+    "BufEvtPath": "the folder for the disk buffer and the positions, or set BufferEvents=MEMORY_ONLY",
+    "LogSources": "the files to read, with commas",
+}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", re.ASCII)
 _SECONDS: Final = re.compile(r"\d{1,7}(?:\.\d{1,6})?", re.ASCII)
 _COUNT: Final = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def read_conf(path: Path, *, node: str = "", extra: tuple[str, ...] = ()) -> AdapterConf:
+def read_conf(
+    path: Path, *, node: str = "", extra: tuple[str, ...] = (), required: tuple[str, ...] = ()
+) -> AdapterConf:
     """Read and check a configuration file.
 
-    `node` overrides NodeName (a service unit gives it), `extra` names the keywords of one adapter only. Relative
-    paths are taken from the file's own folder. Raises SourceErrors with everything that is wrong, OSError when the
+    `node` overrides NodeName (a service unit gives it), `extra` names the keywords of one adapter only, `required`
+    those that must be there (BufEvtPath only where a disk buffer is wanted). Relative paths are taken from the file's
+    own folder. Raises SourceErrors with everything that is wrong, OSError when the
     file cannot be read.
     """
     data = path.read_bytes()
     if len(data) > CONF_LIMIT:
         raise SourceErrors([_error(path, f"the file has more than {CONF_LIMIT} bytes", hint="is it the right file?")])
-    return parse_conf(data.decode("utf-8", "replace"), path, node=node, extra=extra)
+    return parse_conf(data.decode("utf-8", "replace"), path, node=node, extra=extra, required=required)
 
 
-def parse_conf(text: str, path: Path, *, node: str = "", extra: tuple[str, ...] = ()) -> AdapterConf:
+def parse_conf(
+    text: str, path: Path, *, node: str = "", extra: tuple[str, ...] = (), required: tuple[str, ...] = ()
+) -> AdapterConf:
     """As `read_conf`, from the text of the file `path`."""
-    return _Reader(path, extra).read(text, node)
+    return _Reader(path, extra).read(text, node, required)
 
 
 def _error(path: Path, message: str, entry: _Entry | None = None, hint: str = "") -> SourceError:
@@ -137,14 +151,20 @@ class _Reader:
         self.conf = AdapterConf(file=str(path))
         self.entries: dict[str, list[_Entry]] = {}
 
-    def read(self, text: str, node: str) -> AdapterConf:
+    def read(self, text: str, node: str, required: tuple[str, ...]) -> AdapterConf:
         for number, line in enumerate(text.split("\n"), 1):
             self._line(number, line.rstrip())
         conf = self.conf
         self._servers()
         self._paths()
         conf.buffering = self._choice("BufferEvents", ("YES", "NO", "MEMORY_ONLY"), "YES")  # type: ignore[assignment]
-        conf.buffer_max_kb = self._count("BufEvtMaxSize", 65_536, low=64, high=1 << 30)
+        conf.buffer_max_kb = self._count("BufEvtMaxSize", 65_536, low=1, high=999_999_999)
+        if conf.buffer_max_kb < SMALLEST_BUFFER:
+            # old files may have TEC's own default of 64
+            conf.notes.append(
+                f"{self.path}: BufEvtMaxSize={conf.buffer_max_kb} is taken as {SMALLEST_BUFFER}, the least"
+            )
+            conf.buffer_max_kb = SMALLEST_BUFFER
         conf.event_max_size = self._count("EventMaxSize", 4096, low=SMALLEST_EVENT, high=LARGEST_EVENT)
         conf.poll_interval = self._seconds("PollInterval", 1.0)
         conf.retry_interval = self._seconds("RetryInterval", 1.0)
@@ -152,10 +172,7 @@ class _Reader:
         self._filters()
         self._names(node)
         conf.extra = {name: entries[-1].value for name, entries in self.entries.items() if name in self.extra}
-        if conf.buffering == "YES" and conf.buffer_path is None:
-            self._missing(
-                "BufEvtPath", "the folder for the disk buffer and the file positions, or set BufferEvents=MEMORY_ONLY"
-            )
+        self._check_required(required)
         if self.errors:
             raise SourceErrors(sorted(self.errors, key=lambda error: (error.line, error.column)))
         return conf
@@ -189,8 +206,14 @@ class _Reader:
     def _fail(self, entry: _Entry, message: str, hint: str = "") -> None:
         self.errors.append(_error(self.path, message, entry, hint))
 
-    def _missing(self, name: str, what: str) -> None:
-        self.errors.append(_error(self.path, f"{name} is missing", hint=f"add {name}=..., {what}"))
+    def _check_required(self, required: tuple[str, ...]) -> None:
+        given = {
+            "NodeName": bool(self.conf.node_name),
+            "BufEvtPath": self.conf.buffering != "YES",
+        }
+        for name in required:
+            if name not in self.entries and not given.get(name):
+                self.errors.append(_error(self.path, f"{name} is missing", hint=f"add {name}=..., {_WHAT[name]}"))
 
     def _one(self, name: str) -> _Entry | None:
         entries = self.entries.get(name)
@@ -215,10 +238,6 @@ class _Reader:
 
     def _servers(self) -> None:
         locations = self._list("ServerLocation")
-        if "ServerLocation" not in self.entries:
-            self._missing(
-                "ServerLocation", "the host of the event server, or up to eight with commas, the first tried first"
-            )
         ports = [port for entry in self._list("ServerPort") if (port := self._port(entry, entry.value))]
         if len(ports) > 1 and len(ports) != len(locations):
             entry = self.entries["ServerPort"][0]
@@ -320,10 +339,6 @@ class _Reader:
             else:
                 self._fail(entry, f"{shown(entry.value)} is not a name", "letters, digits and . _ : -")
         conf.node_name = node or conf.node_name
-        if not conf.node_name:
-            # never guessed: two clones with one guessed name would pass for one machine, and the server would
-            # take the lines of the second for repeats of the first
-            self._missing("NodeName", "the name of this machine (`hostname` prints it), or start with --node")
         conf.file_scope = conf.file_scope or conf.node_name
         conf.adapter_hostname = conf.adapter_hostname or conf.node_name
         conf.label_host = conf.label_host or conf.adapter_hostname

@@ -38,7 +38,7 @@ from opentec.eif.identity import (
     write_durably,
     write_identity,
 )
-from opentec.eif.reading import Damage, Segment, read_entries
+from opentec.eif.reading import Buffered, Damage, Segment, damaged_event, read_entries
 from opentec.eif.recovery import Recovered, recover
 from opentec.eif.segment import (
     DECLARATION,
@@ -51,7 +51,6 @@ from opentec.eif.segment import (
     encode_record,
     encode_segment_header,
 )
-from opentec.events.text import format_event
 
 DEFAULT_MAX_SIZE: Final = 65536 * 1024
 SEGMENT_SIZE: Final = 4 * 1024 * 1024
@@ -59,22 +58,6 @@ _FLUSH_BY_ITSELF: Final = 1024 * 1024  # bytes in memory
 _RESTATED_FILES: Final = 1000
 _KEPT_DAMAGES: Final = 1000
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Buffered(msgspec.Struct, frozen=True, gc=False):
-    """An event of the buffer. `data` goes into a frame as it is; `time` is in microseconds UTC."""
-
-    sequence: int
-    time: int
-    file: FileRef | None
-    end_offset: int
-    data: bytes
-
-
-def damaged_event(path: Path, sequence: int) -> str:
-    """The event that takes the place of a damaged one, so that the sender's sequence has no gap."""
-    message = f"event {sequence} of the disk buffer {path} was damaged on disk and is lost"
-    return format_event("TEC_BufferDamaged", {"source": "EIF", "sub_source": "BUFFER", "msg": message})
 
 
 def _now() -> int:
@@ -86,7 +69,8 @@ class DiskBuffer:
 
     `max_size` is in bytes (BufEvtMaxSize is in KB). When the machine is another one than the buffer's, it is a copy and
     gets a new sender, unless `adopt` says that the buffer has moved (a shared disk that fails over). `on_damage` is
-    called for each damaged place, while opening and later; `placeholder` gives the event in place of each lost one.
+    called for each damaged place, when opening and later; `placeholder(segment, sequence)` gives the event that is sent
+    in place of each lost one.
 
     `append`, `flush` and `read` may be called from different threads, `flush` from a worker; `ack` and `renew` from the
     thread that reads. Raises BufferLocked and BufferUnusable.
@@ -222,8 +206,9 @@ class DiskBuffer:
 
     @property
     def given_out(self) -> int:
-        """The highest sequence that may have been sent before this opening; a server that knows a higher one has seen
-        a later state of this buffer (it was restored from a copy).
+        """The highest sequence that may have been sent: what stood here at opening, and what `read` gave since.
+
+        A server that knows a higher one has seen a later state of this buffer, which was restored from a copy.
         """
         return self._given_out - self._identity.base
 
@@ -389,6 +374,7 @@ class DiskBuffer:
         with self._disk_errors():
             while number <= self._durable and len(found) < limit:
                 number = self._read_segment(number, limit, found)
+        self._given_out = max(self._given_out, number - 1)
         return found
 
     def _read_segment(self, number: int, limit: int, found: list[Buffered]) -> int:

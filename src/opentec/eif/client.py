@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -39,11 +40,8 @@ class PostResult(msgspec.Struct, frozen=True):
 
 
 def new_sender() -> bytes:
-    """A random UUID (RFC 9562 version 4) as 16 bytes; the module uuid would cost a client's start more than this."""
-    raw = bytearray(os.urandom(16))
-    raw[6] = raw[6] & 0x0F | 0x40
-    raw[8] = raw[8] & 0x3F | 0x80
-    return bytes(raw)
+    """A random UUID as 16 bytes."""
+    return uuid.uuid4().bytes
 
 
 def post(
@@ -100,7 +98,9 @@ def why(error: OSError) -> str:
     """An operating-system error in a few words, without its number."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return (error.strerror or str(error)).lower() or type(error).__name__
+    # asyncio puts the address into strerror; names that cannot be resolved have negative numbers
+    text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    return text.lower() or type(error).__name__
 
 
 def _try(

@@ -167,7 +167,10 @@ def lock_directory(path: Path) -> int:
     Raises BufferLocked when another process has it, BufferUnusable when it cannot be used.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+            with contextlib.suppress(OSError):  # a parent that may be entered, but not read
+                sync_directory(path.parent)
         handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
         raise BufferUnusable(f"{path} is not a directory: BufEvtPath must name one", path) from error

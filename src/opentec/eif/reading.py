@@ -10,8 +10,19 @@ from typing import Final
 import msgspec
 
 from opentec.eif.segment import Cut, Entry, FileRef, Hole, entries
+from opentec.events.text import format_event
 
 _PIECE: Final = 512 * 1024
+
+
+class Buffered(msgspec.Struct, frozen=True, gc=False):
+    """An event of the buffer. `data` goes into a frame as it is; `time` is in microseconds UTC."""
+
+    sequence: int
+    time: int
+    file: FileRef | None
+    end_offset: int
+    data: bytes
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -46,6 +57,13 @@ class Segment:
     def declare(self, number: int, file: FileRef) -> None:
         self.files[number] = file
         self.numbers[file] = number
+
+
+def damaged_event(path: Path, sequence: int) -> str:
+    """The event that takes the place of a damaged one in segment `path`, so that the sequence has no gap."""
+    message = f"event {sequence} of the disk buffer {path} was damaged on disk and is lost"
+    slots = {"source": "EIF", "sub_source": "BUFFER", "file": str(path), "records": 1, "msg": message}
+    return format_event("TEC_BufferDamaged", slots)
 
 
 def read_entries(segment: Segment, at: int, size: int, report: Callable[[Damage], None]) -> Iterator[Entry]:

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from opentec.eif.buffer import Buffered, DiskBuffer
+from opentec.eif.buffer import DiskBuffer
 from opentec.eif.client import Server, why
 from opentec.eif.control import MAX_FILE_NUMBER, File
 from opentec.eif.errors import BufferFault
+from opentec.eif.reading import Buffered
 from opentec.eif.segment import FileRef
 from opentec.eif.session import Acked, ClientSession, Closed, State, Welcomed
 
@@ -75,7 +76,6 @@ class AckedSender:
         self.counters = Counters()
         self.server: Server | None = None  # the one that has answered our greeting
         self.problem = ""  # why there is none
-        self.newest = 0  # the highest sequence that was sent
         self.clock = clock
         self._sleep = sleep
         self._on_rejected = on_rejected
@@ -100,7 +100,6 @@ class AckedSender:
                 if closed.ahead:
                     _log.error("%s:%d: %s; going on under a new identity", *server, closed.reason)
                     self.buffer.renew()
-                    self.newest = 0
                     continue
                 self._failed(server, closed)
                 at = (at + 1) % len(self.servers)
@@ -207,9 +206,7 @@ class _Link(asyncio.Protocol):
         self._sender = sender
         self._server = server
         self._buffer = sender.buffer
-        self._session = ClientSession(
-            self._buffer.sender, self._buffer.acked + 1, newest=max(self._buffer.given_out, sender.newest)
-        )
+        self._session = ClientSession(self._buffer.sender, self._buffer.acked + 1, newest=self._buffer.given_out)
         self._transport: asyncio.Transport | None = None
         self._writable = True
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -272,7 +269,6 @@ class _Link(asyncio.Protocol):
                 session.send(event.data, event.sequence, event.end_offset, number)
                 self._under_way.append(event)
                 self._sender.counters.sent += 1
-            self._sender.newest = max(self._sender.newest, session.sent)
             transport.write(session.to_send())
 
     def _limit(self) -> float:

@@ -23,7 +23,7 @@ class LogClock:
     """
 
     def __init__(self, last: int, *, wall: Callable[[], int] = wall_us, boot: Callable[[], int] = boot_us) -> None:
-        """`last`: log time of the newest record, microseconds; an epoch starts at the later of it and the wall clock."""
+        """`last`: log time of the newest record, microseconds; an epoch starts at this or the wall clock, if later."""
         self._wall, self._boot = wall, boot
         self._booted = boot()
         self._log = max(last, wall())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from opentec.events.records import Kind, decode_activate, position_of
 from opentec.log.codec import (
@@ -24,6 +24,7 @@ from opentec.log.errors import LogMismatch
 from opentec.log.table import SenderTable
 
 _log = logging.getLogger(__name__)
+_BLOCK: Final = 4 << 20  # more than any record has zeros in a row
 
 
 class Segment(NamedTuple):
@@ -164,11 +165,22 @@ def _finish(segment: Segment, table: SenderTable) -> tuple[int, _Last | None, in
         limit = None if bad is None else min(bad, size)
     with segment.path.open("r+b") as file:
         file.seek(segment.preamble.records_at)
-        data = file.read(size if limit is None else limit)
+        data = _used(file, size) if limit is None else file.read(limit)
         if segment.length is None:
             os.fdatasync(file.fileno())
     length, last, lost = _walk(segment, memoryview(data), table, limit)
     return length, last, lost
+
+
+def _used(file: BinaryIO, size: int) -> bytes:
+    """What an unsealed segment holds: up to the first block that is nothing but preallocated space."""
+    blocks: list[bytes] = []
+    while size > 0 and (block := file.read(min(_BLOCK, size))):
+        if not block.strip(b"\0"):
+            break
+        blocks.append(block)
+        size -= len(block)
+    return b"".join(blocks)
 
 
 def _walk(segment: Segment, data: memoryview, table: SenderTable, limit: int | None) -> tuple[int, _Last | None, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import Any, Final
 
@@ -50,42 +50,59 @@ class _Bucket(dict[int, Event]):
 
 
 class _Index:
-    """The same events under every key that searches use. Two of them: events that are CLOSED, and all others."""
+    """The same events under every key that searches use. Two of them: events that are CLOSED, and all others.
+
+    Most keys have one event: it stands there itself, and a bucket comes with the second.
+    """
 
     __slots__ = ("all", "by_class", "by_dup", "by_host")
 
     def __init__(self) -> None:
         self.all = _Bucket()
         # three kinds of key, each in its own index: class; class and host; class and dup_detect values
-        self.by_class: dict[Any, _Bucket] = {}
-        self.by_host: dict[Any, _Bucket] = {}
-        self.by_dup: dict[Any, _Bucket] = {}
+        self.by_class: dict[Any, _Bucket | Event] = {}
+        self.by_host: dict[Any, _Bucket | Event] = {}
+        self.by_dup: dict[Any, _Bucket | Event] = {}
 
     def put(self, event: Event) -> None:
-        self.all.put(event)
         name = event.shape.name
-        for index, key in (
-            (self.by_class, name),
-            (self.by_host, (name, event.get("hostname"))),
-            (self.by_dup, event.dup_key()),
-        ):
-            bucket = index.get(key)
-            if bucket is None:
-                bucket = index[key] = _Bucket()
-            bucket.put(event)
+        self.all.put(event)
+        _put(self.by_class, name, event)
+        _put(self.by_host, (name, event.get("hostname")), event)
+        _put(self.by_dup, event.dup_key(), event)
 
     def remove(self, event: Event) -> None:
-        del self.all[event.eid]
-        name = event.shape.name
-        for index, key in (
-            (self.by_class, name),
-            (self.by_host, (name, event.get("hostname"))),
-            (self.by_dup, event.dup_key()),
-        ):
-            bucket = index[key]
-            del bucket[event.eid]
-            if not bucket:
-                del index[key]
+        eid, name = event.eid, event.shape.name
+        del self.all[eid]
+        _take(self.by_class, name, eid)
+        _take(self.by_host, (name, event.get("hostname")), eid)
+        _take(self.by_dup, event.dup_key(), eid)
+
+    def oldest(self, count: int, before: int) -> list[Event]:
+        """The oldest events, `count` at most, with an eid below `before`."""
+        self.all.sort()
+        return list(takewhile(lambda event: event.eid < before, islice(self.all.values(), count)))
+
+
+def _put(index: dict[Any, _Bucket | Event], key: Any, event: Event) -> None:
+    there = index.get(key)
+    if there is None:
+        index[key] = event
+    elif type(there) is _Bucket:
+        there.put(event)
+    else:
+        index[key] = bucket = _Bucket()
+        bucket.put(there)  # type: ignore[arg-type]  # what is no bucket is an event
+        bucket.put(event)
+
+
+def _take(index: dict[Any, _Bucket | Event], key: Any, eid: int) -> None:
+    there = index[key]
+    if type(there) is _Bucket:
+        del there[eid]
+        if there:
+            return
+    del index[key]
 
 
 class EventCache:
@@ -140,10 +157,10 @@ class EventCache:
         Lazy: the cache must not change while it is read.
         """
         key = event.dup_key()
-        buckets = [self._open.by_dup.get(key)]
+        found = self._open.by_dup.get(key)
         if not open_only:
-            buckets.append(self._closed.by_dup.get(key))
-        return _newest(buckets)
+            return _newest((found, self._closed.by_dup.get(key)))
+        return _reversed(found) if found is not None else ()
 
     def instances(self, classes: Sequence[str] | None, host: Any, open_only: bool) -> Iterable[Event]:
         """At least all events of these concrete classes (None: of any) and, unless None, this host; newest first.
@@ -157,37 +174,41 @@ class EventCache:
             return _newest([index.by_class.get(name) for index in indexes for name in classes])
         return _newest([index.by_host.get((name, host)) for index in indexes for name in classes])
 
-    def clean(self) -> int:
+    def clean(self, newest: int) -> int:
         """Raise F over the oldest closed events, then F2 over the oldest others, until 5 % are gone.
 
-        Gives the number of events that left.
+        Both spare the last `size / 2` events up to the eid `newest` while there is anything else to remove: what was
+        closed a moment ago is what clearing and duplicate rules look for. Gives the number of events that left.
         """
-        wanted = max(1, self.size * CLEAN_PERCENT // 100, len(self) - self.size)
-        closed = _oldest(self._closed, wanted)
+        before = len(self)
+        wanted = max(1, self.size * CLEAN_PERCENT // 100, before - self.size)
+        spared = newest - self.size // 2
+        closed = self._closed.oldest(wanted, spared)
         if closed:
             self.f = closed[-1].eid + 1
-        others = _oldest(self._open, wanted - len(closed))
+        others = self._open.oldest(wanted - len(closed), spared)
         if others:
             self.f2 = others[-1].eid + 1
             self.f = max(self.f, self.f2)
         leaving = [*closed, *others]
+        if len(leaving) < wanted:
+            leaving = self.events()[:wanted]
+            self.f = self.f2 = leaving[-1].eid + 1
         for event in leaving:
             self.remove(event)
         return len(leaving)
 
 
-def _oldest(index: _Index, count: int) -> list[Event]:
-    index.all.sort()
-    return list(islice(index.all.values(), count))
+def _newest(found: Sequence[_Bucket | Event | None]) -> Iterable[Event]:
+    present = [there for there in found if there]
+    if len(present) == 1:
+        return _reversed(present[0])
+    return merge(*map(_reversed, present), key=_eid, reverse=True) if present else ()
 
 
-def _newest(buckets: Sequence[_Bucket | None]) -> Iterable[Event]:
-    found = [bucket for bucket in buckets if bucket]
-    if not found:
-        return ()
-    for bucket in found:
-        if not bucket.ordered:
-            bucket.sort()
-    if len(found) == 1:
-        return reversed(found[0].values())
-    return merge(*[reversed(bucket.values()) for bucket in found], key=_eid, reverse=True)
+def _reversed(there: _Bucket | Event) -> Iterable[Event]:
+    if type(there) is not _Bucket:
+        return (there,)  # type: ignore[return-value]  # what is no bucket is an event
+    if not there.ordered:
+        there.sort()
+    return reversed(there.values())

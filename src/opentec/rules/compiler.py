@@ -174,7 +174,8 @@ class CompiledRule:
         self.place = f"{rule.place.file}:{rule.place.line}"
         scope = Scope()
         self.filter = compile_filter(rule.event, scope, table)
-        self._match = self.filter.match()
+        self._accepts = self.filter.accepts()
+        self._binds = tuple(self.filter.binds)
         timer = [condition for condition in (rule.timer_duration, rule.timer_info) if condition is not None]
         self._match_timer = compile_conditions(timer, scope, table).match() if timer else None
         compiler = Compiler(table)
@@ -183,7 +184,7 @@ class CompiledRule:
             for action in rule.actions
             if action.kind in NEW_EVENT_ACTIONS
         )
-        self._frame = [None] * scope.size
+        self._frame: Frame = [None] * scope.size
 
     @property
     def selectable(self) -> Selectable:
@@ -191,8 +192,14 @@ class CompiledRule:
 
     def match(self, event: Event, run: Evaluation) -> Frame | None:
         """A frame with the filter's variables, or None when the rule does not concern the event."""
+        if not self._accepts(event):
+            return None
         frame = self._frame.copy()
-        return frame if self._match(event, frame, run) else None
+        frame[self.filter.place] = event
+        for bind in self._binds:
+            if not bind(event, frame, run):
+                return None
+        return frame
 
     def match_timer(self, event: Event, timer: Timer, run: Evaluation) -> Frame | None:
         """The same for a timer rule and the timer that fired."""

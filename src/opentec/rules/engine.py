@@ -7,7 +7,7 @@ which come back from the repository's rows at the committed position (`prime`); 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from opentec.events.records import (
 )
 from opentec.rules.cache import EventCache
 from opentec.rules.changes import refuse_change
-from opentec.rules.compiler import CompiledAction, CompiledRule, compile_rules
+from opentec.rules.compiler import CompiledRule, compile_rules
 from opentec.rules.effects import Effects, Fired, Outcome, Timer
 from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, MICROSECONDS, Derived, Evaluation, digest
 from opentec.rules.event import CLOSED, Event, Shape, Shapes
@@ -42,9 +42,16 @@ from opentec.rules.timers import TimerTable
 SERVER_HANDLE: Final = 1
 NOTICE_SECONDS: Final = 60  # of log time between two TEC_Error notices about the same rule
 CACHE_FULL: Final = "Rule Cache full: forced cleaning"  # tec.md 2.4
-_NOTICE: Final = "notice:"  # prefix of the state keys that hold when a rule was last complained of
+_COMPLAINT: Final = "notice:"  # prefix of the state keys that hold when a rule was last complained of
 _HALT: Final = COMMIT_SET + 1
-_OWN_OUTCOME: Final = (Kind.EVENT, Kind.NOTICE, Kind.CHANGE)
+# plain integers: a member of an enumeration costs a look-up each time
+_EVENT: Final = int(Kind.EVENT)
+_NOTICE_RECORD: Final = int(Kind.NOTICE)
+_CHANGE: Final = int(Kind.CHANGE)
+_ACTIVATE: Final = int(Kind.ACTIVATE)
+_REJECTED: Final = int(Verdict.REJECTED)
+_STORED: Final = int(Disposition.STORED)
+_OWN_OUTCOME: Final = (_EVENT, _NOTICE_RECORD, _CHANGE)
 
 
 class PrimeError(Exception):
@@ -67,9 +74,11 @@ class Engine:
         self._second = 0
         self._handle = 0
         self._load(rule_base)
-        self._cache = EventCache(self._setting("cache_size"))
+        self._cache = EventCache(0)
         self._timers = TimerTable()
+        self._apply_settings()
         self._run = Evaluation(self._shapes, self._cache, self._timers)
+        self._run.selecting = self._selecting
         self._begin(0)
 
     # state
@@ -80,7 +89,12 @@ class Engine:
         self._shapes = Shapes(rule_base.classes)
         self._plain = rules.plain
         self._timer_rules = rules.timer
+        self._selecting = frozenset(test.slot for rule in rules.plain.values() for test in rule.filter.tests)
         self._selector.load([rule.selectable for rule in rules.plain.values()], rule_base.classes.ancestors)
+
+    def _apply_settings(self) -> None:
+        self._cache.size = self._setting("cache_size")
+        self._step_limit: int = self._setting("step_limit")
 
     def _setting(self, name: str) -> Any:
         # the ACTIVATE record may say otherwise than the rule base, once that rule base is the one at work
@@ -98,7 +112,8 @@ class Engine:
         self._state = dict(state)
         self._next_eid = state.get("eid", 1)
         self._second, self._handle = state.get("handle", (0, 0))
-        self._cache = EventCache(self._setting("cache_size"), state.get("f2", 0), state.get("f", 0))
+        self._cache = EventCache(0, state.get("f2", 0), state.get("f", 0))
+        self._apply_settings()
         self._timers = TimerTable()
         given = {row[0]: Event.from_row(row, self._shapes) for row in events}
         for eid in sorted(given):
@@ -108,6 +123,7 @@ class Engine:
                 raise PrimeError(f"timer {timer.id} waits for event number {timer.eid}, whose row is not there")
             self._timers.set(timer, given[timer.eid])
         self._run = Evaluation(self._shapes, self._cache, self._timers)
+        self._run.selecting = self._selecting
         self._run.next_timer = state.get("timer", 1)
 
     def activate(self, rule_base: RuleBase) -> None:
@@ -118,14 +134,15 @@ class Engine:
         except BaseException:
             self._shapes = before
             raise
-        self._cache.size = self._setting("cache_size")
+        self._apply_settings()
         self._run.shapes = self._shapes
+        self._run.selecting = self._selecting
         cached = self._cache.events()
         held = {event.eid: event for event in (*cached, *self._timers.events())}
         for event in cached:
             self._cache.remove(event)
         for event in held.values():
-            event.shape = self._shapes.of_stored(event.class_name)
+            event.shape = self._shapes.of_stored(event.class_name, event.slots)
             event.defaults = event.shape.defaults
         for event in cached:
             self._cache.add(event)
@@ -140,7 +157,7 @@ class Engine:
 
     def needs_row(self, record: Record) -> EventKey | None:
         """The event whose row `process` needs for this record: that of a CHANGE which is not in memory."""
-        if record.kind != Kind.CHANGE:
+        if record.kind != _CHANGE:
             return None
         key = _key(decode_change(record.payload))
         return key if self._find(key) is None else None
@@ -188,33 +205,29 @@ class Engine:
         run = self._run
         outcome = None
         # looked up before timers fire: what they generate may push the event out of the cache
-        target = self._find(_key(decode_change(record.payload))) if kind == Kind.CHANGE else None
+        target = self._find(_key(decode_change(record.payload))) if kind == _CHANGE else None
         due = self._timers.next_due()
         if due is not None and due <= record.time:
             self._fire_timers(record.time)
-        run.steps = self._setting("step_limit")
-        if kind == Kind.EVENT or kind == Kind.NOTICE:
+        run.steps = self._step_limit
+        if kind in (_EVENT, _NOTICE_RECORD):
             outcome = self._arrive(record)
-        elif kind == Kind.CHANGE:
+        elif kind == _CHANGE:
             outcome = self._change(record, target, row)
-        elif kind == Kind.ACTIVATE:
+        elif kind == _ACTIVATE:
             said = decode_activate(record.payload)
             self._set_state("rule_base", [said.rule_base, said.name, said.settings])
-            self._cache.size = self._setting("cache_size")
+            self._apply_settings()
         return self._effects(record, outcome)
 
     def _effects(self, record: Record, outcome: Outcome | None) -> Effects:
-        run, changes = self._run, self._changes
+        run = self._run
         if outcome is not None:
             outcome.fired = self._fired
-        state = self._state
-        for name, value in self._counters().items():
-            if state.get(name) != value:
-                state[name] = changes[name] = value
-        inserted = self._inserted
-        changed = run.changed
-        for event in inserted:
-            changed.pop(event.eid, None)
+        inserted, changed = self._inserted, run.changed
+        if changed:
+            for event in inserted:
+                changed.pop(event.eid, None)
         return Effects(
             record.position,
             record.after,
@@ -224,29 +237,46 @@ class Engine:
             list(run.timers_set.values()),
             run.timers_cancelled,
             run.programs,
-            changes,
+            self._changed_state(),
         )
+
+    def _changed_state(self) -> dict[str, Any]:
+        state, changes, cache, timer = self._state, self._changes, self._cache, self._run.next_timer
+        if state.get("eid") != self._next_eid:
+            state["eid"] = changes["eid"] = self._next_eid
+            state["handle"] = changes["handle"] = [self._second, self._handle]
+        if state.get("timer") != timer:
+            state["timer"] = changes["timer"] = timer
+        if state.get("f") != cache.f:
+            state["f"] = changes["f"] = cache.f
+        if state.get("f2") != cache.f2:
+            state["f2"] = changes["f2"] = cache.f2
+        return changes
 
     def _set_state(self, name: str, value: Any) -> None:
         self._state[name] = self._changes[name] = value
 
     def _arrive(self, record: Record) -> Outcome:
-        if record.verdict == Verdict.REJECTED:
+        if record.verdict == _REJECTED:
             return Outcome(Disposition.REJECTED, reason=decode_rejected(record.payload).reason)
         payload = decode_event(record.payload)
         shape = self._shapes.find(payload.class_name)
         if shape is None:
             reason = f"class {payload.class_name!r} is not defined in the rule base {self.rule_base.name!r}"
             return Outcome(Disposition.REJECTED, reason=reason)
+        if not payload.slots.keys() <= shape.defaults.keys():
+            lost = min(payload.slots.keys() - shape.defaults.keys())
+            reason = f"class {shape.name} has no slot {lost!r} in the rule base {self.rule_base.name!r}"
+            return Outcome(Disposition.REJECTED, reason=reason)
         ident = name_of(record.position)
-        if record.kind == Kind.NOTICE and payload.class_name == "TEC_Failover":
+        if record.kind == _NOTICE_RECORD and payload.class_name == "TEC_Failover":
             # one per epoch, whoever writes it (spine: lease and failover)
             ident = f"failover:{epoch_of(record.position)}"
         event = self._receive(shape, payload.slots, ident, record.time, own=True)
         run = self._run
         counted, dropped = run.counted, run.dropped
         if event.stored:
-            outcome = Outcome(Disposition.STORED, event, event.key)
+            outcome = Outcome(_STORED, event, event.key)
         elif dropped is not None:
             outcome = Outcome(Disposition.DROPPED, counted, event.key, f"dropped by rule {dropped.full_name}")
         elif counted is not None:
@@ -315,7 +345,7 @@ class Engine:
         self._cache.add(event)
         self._inserted.append(event)
         if len(self._cache) > self._cache.size:
-            self._cache.clean()
+            self._cache.clean(event.eid)
             if not self._cleaned:
                 self._cleaned = True
                 self._notice("TEC_Notice", CACHE_FULL)
@@ -357,27 +387,28 @@ class Engine:
         """Run every plain rule that concerns the event, in the order of the rule base."""
         run, rules, select = self._run, self._plain, self._selector.select
         class_name = event.shape.name
-        candidates = select(class_name, event.slots, event.defaults)
-        at, skipped = 0, -1
-        while at < len(candidates):
-            index = candidates[at]
-            at += 1
-            rule = rules[index]
-            if rule.rule_set == skipped:
-                continue
-            frame = rule.match(event, run)
-            if frame is None:
-                continue
-            commit = self._run_rule(rule, frame, name)
-            if commit == COMMIT_SET:
-                skipped = rule.rule_set
-            elif commit == _HALT:
-                return
-            if run.analysed_changed:
-                # later rules see the event as it is now
-                run.analysed_changed = False
-                candidates = select(class_name, event.slots, event.defaults)
-                at = bisect_right(candidates, index)
+        candidates: Sequence[int] | None = select(class_name, event.slots, event.defaults)
+        skipped = -1
+        while candidates is not None:
+            rest, candidates = candidates, None
+            for index in rest:
+                rule = rules[index]
+                if rule.rule_set == skipped:
+                    continue
+                frame = rule.match(event, run)
+                if frame is None:
+                    continue
+                commit = self._run_rule(rule, frame, name)
+                if commit == COMMIT_SET:
+                    skipped = rule.rule_set
+                elif commit == _HALT:
+                    return
+                if run.analysed_changed:
+                    # later rules see the event as it is now
+                    run.analysed_changed = False
+                    again = select(class_name, event.slots, event.defaults)
+                    candidates = again[bisect_right(again, index) :]
+                    break
 
     def _run_rule(self, rule: CompiledRule, frame: Frame, name: str) -> int:
         """Run the actions of a rule whose filter matched; tells how far it commits."""
@@ -391,13 +422,20 @@ class Engine:
             run.commit = 0
             run.succeeded = False
             before = len(did)
-            halted = self._run_action(rule, action, frame)
+            try:
+                action.step(frame, run)
+            except RuleError as error:
+                self._complain(rule, error.place, error.message)
+            except RecursionError:
+                self._complain(rule, "", f"action {action.name!r} nests too deeply")
+            except StepLimitError:
+                run.dropped = None  # what cannot be judged is kept
+                text = f"action {action.name!r} was stopped after {self._step_limit} steps, the limit of a record"
+                self._complain(rule, "", text)
+                run.commit = _HALT
             run.trail.clear()
             if run.succeeded or len(did) > before:
                 ran.append(action.name)
-            if halted:
-                commit = _HALT
-                break
             if run.commit >= COMMIT_RULE:
                 commit = run.commit
                 break
@@ -406,27 +444,11 @@ class Engine:
             self._fired.append(Fired(rule.set_name, rule.name, ran, did, name, info))
         return commit
 
-    def _run_action(self, rule: CompiledRule, action: CompiledAction, frame: Frame) -> bool:
-        """Drive one action; True when the record's steps are used up."""
-        run = self._run
-        try:
-            action.step(frame, run)
-        except RuleError as error:
-            self._complain(rule, error.place, error.message)
-        except RecursionError:
-            self._complain(rule, "", f"action {action.name!r} nests too deeply")
-        except StepLimitError:
-            run.dropped = None  # what cannot be judged is kept
-            limit = self._setting("step_limit")
-            self._complain(rule, "", f"action {action.name!r} was stopped after {limit} steps, the limit of a record")
-            return True
-        return False
-
     def _complain(self, rule: CompiledRule, place: str, message: str) -> None:
         run = self._run
         place = place or rule.place
         run.note(f"failed at {place}: {message}"[:400])
-        name = _NOTICE + rule.full_name
+        name = _COMPLAINT + rule.full_name
         last = self._state.get(name)
         if last is None or run.seconds - last >= NOTICE_SECONDS:
             self._set_state(name, run.seconds)
@@ -440,7 +462,7 @@ class Engine:
         while (found := self._timers.pop_due(time)) is not None:
             timer, event = found
             run.forget_timer(timer)
-            run.steps = self._setting("step_limit")
+            run.steps = self._step_limit
             run.analyse(event, timer.due, receiving=False, timer=timer)
             skipped = -1
             for rule in self._timer_rules:

@@ -66,6 +66,7 @@ class Evaluation:
         "programs",
         "receiving",
         "rule",
+        "selecting",
         "shapes",
         "steps",
         "succeeded",
@@ -81,6 +82,7 @@ class Evaluation:
         self.cache = cache
         self.timers = timers
         self.next_timer = 1
+        self.selecting: frozenset[str] = frozenset()  # slots that the selection of rules depends on
         self.trail: Trail = []
         self.reset(0)
 
@@ -150,7 +152,7 @@ class Evaluation:
         """Set a slot to a value that fits; tells whether it changed."""
         if event.get(slot) == value:
             return False
-        if event is self.event:
+        if event is self.event and slot in self.selecting:
             self.analysed_changed = True
         if not event.stored:
             event.slots[slot] = value

@@ -33,27 +33,27 @@ class Shape:
     """What the engine needs of one class, prepared once per rule base."""
 
     __slots__ = (
-        "ancestors",
         "base",
         "base_json",
         "cls",
         "defaults",
         "dup_slots",
+        "further",
         "known",
         "name",
         "numbers",
         "reindex",
     )
 
-    def __init__(self, cls: EventClass, name: str, table: ClassTable) -> None:
+    def __init__(self, cls: EventClass, name: str, table: ClassTable, *, known: bool = True) -> None:
         self.cls = cls
         self.name = name
-        self.known = cls.name == name
-        self.ancestors = cls.ancestors if self.known else (name, *cls.ancestors)
+        self.known = known
         self.defaults: Mapping[str, Any] = cls.defaults
-        self.dup_slots = cls.dup_slots if self.known else ()
+        self.dup_slots = cls.dup_slots
         # a change of one of these moves the event within the cache's indexes
         self.reindex = frozenset(("status", "hostname", *self.dup_slots))
+        self.further = tuple(sorted(slot for slot in self.defaults if slot not in _BASE))
         self.base = {slot: self.defaults.get(slot) for slot in BASE_SLOTS}
         self.base_json = {**self.base, **{slot: to_json(self.base[slot] or []) for slot in _LISTS}}
         self.numbers: dict[str, Mapping[str, int]] = {
@@ -64,23 +64,30 @@ class Shape:
 
 
 class Shapes:
-    """The shapes of a class table. A class that the table has lost since an event was stored looks like an EVENT."""
+    """The shapes of a class table, for new events and for stored ones, which the table may not know any more."""
 
     def __init__(self, table: ClassTable) -> None:
         self.table = table
         self._shapes = {name: Shape(cls, name, table) for name, cls in table.classes.items()}
+        self._lost: dict[str, Shape] = {}
 
     def find(self, name: str) -> Shape | None:
         """The shape of a class that is defined."""
-        shape = self._shapes.get(name)
-        return shape if shape is not None and shape.known else None
+        return self._shapes.get(name)
 
-    def of_stored(self, name: str) -> Shape:
-        """The shape for an event that is stored already, whatever its class."""
+    def of_stored(self, name: str, slots: Mapping[str, Any]) -> Shape:
+        """The shape for an event that is stored: what its class has lost since then is kept all the same.
+
+        An event of a class that is gone looks like an EVENT of that name.
+        """
         shape = self._shapes.get(name)
-        if shape is None:
-            shape = self._shapes[name] = Shape(self.table.classes["EVENT"], name, self.table)
-        return shape
+        if shape is not None and slots.keys() <= shape.defaults.keys():
+            return shape
+        lost = self._lost.get(name)
+        if lost is None:
+            cls = self.table.classes.get(name) or self.table.classes["EVENT"]
+            lost = self._lost[name] = Shape(cls, name, self.table, known=False)
+        return lost
 
 
 class Event:
@@ -137,13 +144,8 @@ class Event:
         """The stored form, in the order of COLUMNS; LIST_OF slots and `slots` as JSON text."""
         shape, slots = self.shape, self.slots
         defaults = shape.defaults
-        extra = {}
-        for slot in slots.keys() - _BASE:
-            value = slots[slot]
-            if slot not in defaults or value != defaults[slot]:
-                extra[slot] = value
-        if len(extra) > 1:
-            extra = {slot: extra[slot] for slot in sorted(extra)}
+        names = shape.further if shape.known else sorted(slots.keys() - _BASE)
+        extra = {slot: slots[slot] for slot in names if slot in slots and slots[slot] != defaults.get(slot)}
         merged = shape.base_json | slots
         for slot in _LISTS:
             if slot in slots:
@@ -161,19 +163,18 @@ class Event:
     def from_row(cls, row: EventRow, shapes: Shapes) -> Event:
         """The event of a stored row."""
         eid, position, ident, name = row[:4]
-        shape = shapes.of_stored(name)
+        further = _decode(row[-1] or "{}")
+        shape = shapes.of_stored(name, further)
         base = shape.base
         slots = {
             slot: value
             for slot, value in zip(BASE_SLOTS, row[4:-1], strict=True)
-            if slot not in _LISTS and value != base[slot] and value is not None
+            if slot not in _LISTS and value is not None and (value != base[slot] or slot in FIXED_SLOTS)
         }
         for slot, text in (("acl", row[_ACL]), ("server_path", row[_SERVER_PATH])):
             if text is not None and text != shape.base_json[slot]:
                 slots[slot] = _decode(text)
-        for slot in FIXED_SLOTS:
-            slots.setdefault(slot, base[slot])
-        slots.update(_decode(row[-1] or "{}"))
+        slots.update(further)
         event = cls(eid, position, ident, shape, slots)
         event.stored = True
         return event

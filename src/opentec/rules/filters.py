@@ -44,7 +44,7 @@ _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 class FilterCode:
     """A compiled filter. Which events it takes, and what a search may know beforehand."""
 
-    __slots__ = ("binds", "checks", "classes", "host", "open_only", "place", "roots", "tests", "unifies")
+    __slots__ = ("binds", "checks", "classes", "host", "not_closed", "open_only", "place", "roots", "tests", "unifies")
 
     def __init__(self) -> None:
         self.place = 0  # of the event's variable in the frame
@@ -55,23 +55,37 @@ class FilterCode:
         self.tests: list[EqualTo] = []
         self.host: Reader | None = None
         self.open_only = False
+        self.not_closed: Check | None = None  # the check that says no more than that
         self.unifies = False  # it may leave bindings on the trail when it fails
 
-    def match(self) -> Match:
-        """The whole filter as one function; it stores the event in the frame first."""
-        place, classes, checks, binds = self.place, self.classes, tuple(self.checks), tuple(self.binds)
-        one = checks[0] if len(checks) == 1 else None
+    def accepts(self) -> Check:
+        """The part of the filter that needs no variables, as one function."""
+        classes, checks = self.classes, tuple(self.checks)
+
+        def accepts(event: Event) -> bool:
+            if classes is not None and event.shape.name not in classes:
+                return False
+            for check in checks:  # noqa: SIM110  # twice as fast as all()
+                if not check(event):
+                    return False
+            return True
+
+        return accepts
+
+    def match(self, *, found_open: bool = False) -> Match:
+        """The whole filter as one function, which stores the event in the frame and binds variables.
+
+        `found_open`: only events that are not CLOSED will be given to it.
+        """
+        place, classes, binds = self.place, self.classes, tuple(self.binds)
+        checks = tuple(check for check in self.checks if not (found_open and check is self.not_closed))
 
         def matches(event: Event, frame: Frame, run: Evaluation) -> bool:
             if classes is not None and event.shape.name not in classes:
                 return False
-            if one is not None:
-                if not one(event):
+            for check in checks:
+                if not check(event):
                     return False
-            else:
-                for check in checks:
-                    if not check(event):
-                        return False
             frame[place] = event
             for bind in binds:  # noqa: SIM110  # twice as fast as all()
                 if not bind(event, frame, run):
@@ -147,6 +161,8 @@ def _condition(condition: Condition, code: FilterCode, scope: Scope, table: Clas
         code.checks.append(_check(slot, test.operator, value))
         if slot == "status":
             code.open_only = code.open_only or _excludes_closed(test.operator, value)
+            if (test.operator, value) in (("outside", [CLOSED]), ("not_equals", CLOSED)):
+                code.not_closed = code.checks[-1]
         if slot == "hostname" and test.operator == "equals" and code.host is None:
             code.host = fixed(value)
         _selectable(slot, test.operator, value, code, table)

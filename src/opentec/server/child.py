@@ -46,7 +46,8 @@ class Context:
     rule_base: Any  # opentec.rules.rulebase.RuleBase
     takeover: dict[str, Any] = field(default_factory=dict)  # what the notice says
     notices: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # posted after the start notice
-    accept_gap: bool = False
+    selector: str = "indexed"  # or "durable-rules", whose self-test has passed then
+    skip_to_log: bool = False  # a gap between repository and log was accepted: go on at the log's beginning
 
     @property
     def runtime(self) -> Path:

@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from opentec.events.image import EventKey
-from opentec.events.records import name_of
+from opentec.events.records import name_of, position_of
 from opentec.ha import epochs
 from opentec.ha.errors import FenceFailed
 from opentec.ha.fence import Fenced, kill_stale
+from opentec.log.segments import segments
 from opentec.rim.batch import Batch
 from opentec.rim.errors import (
     PositionMismatch,
@@ -34,6 +35,7 @@ from opentec.server.rpc import Peer, RpcServer
 _log = logging.getLogger("dispatch")
 _ME: Final = CHILDREN.index("dispatch")
 _RETRY: Final = 0.25
+_PRUNE: Final = 10.0
 _OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
 _decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
 
@@ -57,7 +59,17 @@ class Dispatch:
         await self._open()
         await self._rpc.start()
         self._context.progress.ready(_ME)
-        await self._rpc.failed()
+        await asyncio.gather(self._rpc.failed(), self._prune())
+
+    async def _prune(self) -> None:
+        """Outcomes are kept as long as the log: drop those of segments that retention has deleted."""
+        pruned = 0
+        while True:
+            await asyncio.sleep(_PRUNE)
+            oldest = self._context.progress[Word.OLDEST]
+            if oldest > pruned:
+                await self._retried(self._repository.prune_outcomes, oldest, self._context.epoch)
+                pruned = oldest
 
     # -- the repository ---------------------------------------------------------------------------------------------
 
@@ -82,6 +94,8 @@ class Dispatch:
         for warning in self._repository.warnings:
             _log.warning("%s", warning)
         position = await self._retried(self._repository.claim, context.epoch)
+        if context.skip_to_log and not context.progress[Word.RECOVERED]:
+            position = await self._skip_gap(position)
         self._interrupted = [
             task.id for task in await self._retried(self._repository.interrupt_outbox, context.epoch, _now())
         ]
@@ -93,8 +107,15 @@ class Dispatch:
             context.epoch,
         )
         context.progress[Word.COMMITTED] = position
-        context.progress[Word.COMMITTED_AT] = boot_us()
         _log.info("repository claimed for epoch %d at %s", context.epoch, name_of(position))
+
+    async def _skip_gap(self, position: int) -> int:
+        """An operator accepted that records are missing: the repository goes on where the log begins."""
+        oldest = segments(self._context.instance.rx)[0].start
+        target = oldest if oldest > position else position_of(self._context.epoch, 0)
+        _log.error("gap accepted: from %s to %s", name_of(position), name_of(target))
+        await self._retried(self._repository.commit, Batch(before=position, after=target), self._context.epoch)
+        return target
 
     async def _retried(self, call: Any, *arguments: Any, **named: Any) -> Any:
         """Until it works: a locked database is a stale writer to end, anything else that may pass is waited for."""
@@ -117,7 +138,7 @@ class Dispatch:
         await asyncio.sleep(_RETRY)
 
     async def _end_stale_writer(self, error: Exception) -> None:
-        """The server of an earlier epoch sits on the database's lock: end it if it is on this host (spine: takeover)."""
+        """The server of an earlier epoch sits on the database's lock: if it is on this host, end it (takeover)."""
         for number in range(self._context.epoch - 1, max(0, self._context.epoch - _OLDER), -1):
             try:
                 fenced = kill_stale(epochs.read(self._context.instance.ha, number))
@@ -210,7 +231,6 @@ class Dispatch:
             hooks.reach("dispatch.committed")
             progress = self._context.progress
             progress[Word.COMMITTED] = batch.after
-            progress[Word.COMMITTED_AT] = boot_us()
         async with self._moved:
             self._moved.notify_all()
         if batch.outbox and self._task is not None:

@@ -1,6 +1,6 @@
 """Test hooks: where tests kill or pause a process, and the safety rules that negative controls switch off.
 
-Nothing here does anything unless TEC_TEST_HOOKS is set in the environment of the server. It holds comma-separated words:
+Nothing here does anything unless TEC_TEST_HOOKS is set in the server's environment. It holds comma-separated words:
 
     kill:PLACE[:N]    SIGKILL oneself at the N-th time PLACE is reached
     pause:PLACE:FILE  at PLACE make FILE.reached and wait until FILE exists

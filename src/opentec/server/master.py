@@ -56,6 +56,9 @@ class Master:
         notices: list[tuple[str, dict[str, Any]]],
         ready: Callable[[dict[str, Any]], None],
         *,
+        selector: str = "indexed",
+        repository_epoch: int = 0,
+        skip_to_log: bool = False,
         cool_off: float = 0.0,
         load_rule_base: Callable[[], Any] | None = None,
     ) -> None:
@@ -63,14 +66,16 @@ class Master:
         self._instance, self._config, self._node = instance, config, node
         self._rule_base, self._notices, self._ready = rule_base, notices, ready
         self._load_rule_base = load_rule_base
-        self._cool_off = cool_off
+        self._cool_off, self._selector = cool_off, selector
+        self._repository_epoch, self._skip_to_log = repository_epoch, skip_to_log
         self._preset = PRESETS[config.ha.heartbeat]
         self._state = "starting"
         self._progress = Progress()
         self._supervisor: Supervisor | None = None
         self._lease: Lease | None = None
         self._context: Context | None = None
-        self._started = boot_us()
+        self._started = self._moving_at = boot_us()
+        self._last_committed = 0
         self._stop = asyncio.Event()
         self._stop_kind = ""
         self._failure: GiveUp | None = None
@@ -119,7 +124,7 @@ class Master:
                     self._node,
                     [self._config.nodes[self._node].listen],
                     decision.expect,
-                    repository_epoch=self._last_logged(),
+                    repository_epoch=max(self._last_logged(), self._repository_epoch),
                 )
                 if lease is not None:
                     self._lease = lease
@@ -172,7 +177,16 @@ class Master:
         takeover |= {"source": "TEC", "hostname": self._config.server.name}
         _log.info("epoch %d is ours: %s", epoch, decision.reason)
         self._context = Context(
-            self._instance, self._config, self._node, epoch, self._progress, self._rule_base, takeover, self._notices
+            self._instance,
+            self._config,
+            self._node,
+            epoch,
+            self._progress,
+            self._rule_base,
+            takeover,
+            self._notices,
+            self._selector,
+            self._skip_to_log,
         )
 
     # -- active -----------------------------------------------------------------------------------------------------
@@ -223,6 +237,9 @@ class Master:
         while True:
             await asyncio.sleep(_WATCH)
             self._supervisor.watch()
+            committed = self._progress[Word.COMMITTED]
+            if committed != self._last_committed or committed >= self._progress[Word.DURABLE]:
+                self._last_committed, self._moving_at = committed, boot_us()
 
     async def _reaping(self) -> None:
         assert self._supervisor is not None
@@ -336,7 +353,7 @@ class Master:
         away = progress[Word.REPOSITORY_ERROR_SINCE]
         if away:
             reasons.append(f"the repository does not answer for {(now - away) / 1e6:.0f} s; events wait in the log")
-        stuck = (now - progress[Word.COMMITTED_AT]) / 1e6
+        stuck = (now - self._moving_at) / 1e6
         if waiting > 0 and stuck > self._config.supervision.stuck_after and not away:
             reasons.append(f"events wait in the log and nothing was committed for {stuck:.0f} s")
         if progress[Word.PAUSED]:

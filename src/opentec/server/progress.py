@@ -28,7 +28,6 @@ class Word(IntEnum):
     DURABLE = 8  # published: end of the log
     PROCESSED = 9  # the rule process went through up to here
     COMMITTED = 10  # the repository stands here
-    COMMITTED_AT = 11  # when that last moved
     ATTEMPT = 12  # position of the record in work, 0 = none
     CONNECTIONS = 13
     ACKED = 14  # events acknowledged
@@ -38,6 +37,7 @@ class Word(IntEnum):
     RECOVERED = 18  # 1 = what the epoch before left behind is processed
     PAUSED = 19  # 1 = sockets are not read: the log's limit or the disk
     SINGLE = 21  # 1 = the rule process sends batches of one, to find a record that the database refuses
+    OLDEST = 22  # position of the oldest segment that is kept
     DUE = 20  # earliest timer, log time, 0 = none
 
 

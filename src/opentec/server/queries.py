@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentec.events.image import COLUMNS
 from opentec.events.records import Kind, Record, decode_change, decode_event, decode_rejected
 from opentec.log.codec import DAMAGED
-from opentec.log.reader import LogReader
+from opentec.log.reader import LogReader, iterate
 from opentec.rim.queries import PAGE, EventFilter
 from opentec.rim.repository import Repository
 from opentec.server.child import Context
@@ -16,6 +16,7 @@ from opentec.server.errors import Refused
 from opentec.server.progress import Word
 
 _DUMPED: Final = (Kind.EVENT, Kind.NOTICE, Kind.CHANGE, DAMAGED)
+_COUNTED: Final = 1_000_000
 
 
 async def answer(repository: Repository, context: Context, operation: str, argument: Any) -> Any:
@@ -35,6 +36,8 @@ async def answer(repository: Repository, context: Context, operation: str, argum
             return await repository.counts()
         case "log":
             return await _log_page(repository, context, *argument)
+        case "waiting":
+            return await asyncio.to_thread(_waiting, context)
         case "integrity":
             return await repository.integrity_check()
     raise Refused(f"dispatch has no operation {operation!r}")
@@ -108,6 +111,17 @@ def _read(context: Context, after: int, limit: int, count: int) -> tuple[list[Re
         return reader.read(limit, count), reader.position
     finally:
         reader.close()
+
+
+def _waiting(context: Context) -> int:
+    """Events in the log that are not committed yet; counting stops at _COUNTED."""
+    count = 0
+    durable = context.progress[Word.DURABLE]
+    for page in iterate(context.instance.rx, context.progress[Word.COMMITTED], durable, PAGE):
+        count += sum(1 for record in page if record.kind in _DUMPED)
+        if count >= _COUNTED:
+            break
+    return count
 
 
 def _shown(record: Record, outcome: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import shutil
 import time
@@ -129,8 +130,8 @@ class Reception:
             except OSError as error:
                 if attempt + 1 == _PORT_TRIES:
                     raise Fatal(
-                        f"cannot listen on {node.listen}: {error.strerror}; another program has the port, or the address "
-                        f"is not this machine's; [nodes.{self._context.node}] listen in tec_server.toml sets it"
+                        f"cannot listen on {node.listen}: {error.strerror}; another program has the port, or the "
+                        f"address is not this machine's; [nodes.{self._context.node}] listen in tec_server.toml sets it"
                     ) from error
                 await asyncio.sleep(0.02)
 
@@ -212,10 +213,11 @@ class Reception:
         """Delete committed segments that are too old or too many, always keeping the last two."""
         committed = self._context.progress[Word.COMMITTED]
         found = segments(self._context.instance.rx)
+        self._context.progress[Word.OLDEST] = found[0].start if found else 0
         total = sum(segment.length or 0 for segment in found)
         oldest_kept = time.time() - self._config.retain_days * 86400
         gone: list[str] = []
-        for segment, following in zip(found[:-2], found[1:], strict=False):
+        for segment, following in itertools.pairwise(found[:-1]):
             # strictly behind the committed position, so that the log always reaches back to it
             if segment.end is None or segment.end >= committed or following.start > committed:
                 break

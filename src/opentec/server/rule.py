@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import Any, Final
@@ -16,7 +17,7 @@ from opentec.rules.batching import BatchBuilder, timer_of_row
 from opentec.rules.effects import Effects, Outcome
 from opentec.rules.engine import Engine
 from opentec.rules.rulebase import RuleBase, load_compiled
-from opentec.rules.selectors import make_selector
+from opentec.rules.selectors.indexed import IndexedSelector
 from opentec.server import hooks
 from opentec.server.child import Context, Fatal
 from opentec.server.progress import CHILDREN, Word
@@ -93,16 +94,20 @@ class RuleProcess:
 
     async def _follow(self) -> int:
         """Connect to reception (again, when it was restarted); gives the published position."""
-        self._reception = await connect(self._context, "reception.sock")
-        self._reception.pushed = lambda name, argument: self._wake.set()
-        self._reception.gone = self._wake.set
-        position: int = await self._reception.call("follow")
-        self._wake.set()
-        return position
+        while True:
+            self._reception = await connect(self._context, "reception.sock")
+            self._reception.pushed = lambda name, argument: self._wake.set()
+            self._reception.gone = self._wake.set
+            with contextlib.suppress(ConnectionError):  # the old one's socket, in the moment of its end
+                position: int = await self._reception.call("follow")
+                self._wake.set()
+                return position
 
     # -- priming ----------------------------------------------------------------------------------------------------
 
     async def _prime(self) -> None:
+        from opentec.rules.selectors.durable import DurableSelector
+
         context = self._context
         hello = await self._hello()
         position = hello["position"]
@@ -110,7 +115,7 @@ class RuleProcess:
         state = await self._dispatch.call("prime-state")
         active = state.get("rule_base")
         base = self._base(active[0]) if active else context.rule_base
-        selector = make_selector(self._settings.selector)
+        selector = DurableSelector() if context.selector == "durable-rules" else IndexedSelector()
         self._engine = Engine(base, selector)
         _log.info("rule base %s (%s), selector %s", base.name, base.content_hash[:12], selector.name)
         timers: list[Any] = []

@@ -22,6 +22,7 @@ from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
 from opentec.server.instance import Instance, make_private
+from opentec.server.preflight import standing
 
 _log = logging.getLogger("master")
 _COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to others
@@ -34,12 +35,14 @@ class AlreadyRunning(ServerError):
     """This node's master runs already."""
 
 
-def start_daemon(instance: Instance, node: str, say: Callable[[str], None]) -> dict[str, Any]:
+def start_daemon(
+    instance: Instance, node: str, say: Callable[[str], None], *, accept_gap: bool = False
+) -> dict[str, Any]:
     """Start this node in the background; gives {"state": "up"|"standby", ...} once it serves or stands by.
 
     `say` prints what a person should know meanwhile. Raises AlreadyRunning, ServerError with the reason.
     """
-    prepared = Prepared(instance, node, say)
+    prepared = Prepared(instance, node, say, accept_gap=accept_gap)
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -57,9 +60,9 @@ def start_daemon(instance: Instance, node: str, say: Callable[[str], None]) -> d
         os.close(read_end)
 
 
-def run_foreground(instance: Instance, node: str, say: Callable[[str], None]) -> None:
+def run_foreground(instance: Instance, node: str, say: Callable[[str], None], *, accept_gap: bool = False) -> None:
     """Become this node's master here, for units and containers; never returns. Raises as `start_daemon`."""
-    prepared = Prepared(instance, node, say)
+    prepared = Prepared(instance, node, say, accept_gap=accept_gap)
 
     def tell(word: dict[str, Any]) -> None:
         say(json.dumps(word))
@@ -107,8 +110,10 @@ def _detach(instance: Instance, node: str) -> None:
 class Prepared:
     """A node whose configuration and rule base were checked, ready to become the master."""
 
-    def __init__(self, instance: Instance, node: str, say: Callable[[str], None]) -> None:
-        """Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do."""
+    def __init__(self, instance: Instance, node: str, say: Callable[[str], None], *, accept_gap: bool = False) -> None:
+        """`accept_gap`: go on although records between repository and log are missing.
+
+        Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do."""
         self.instance, self.node = instance, node
         self.config = load_config(instance)
         if node not in self.config.nodes:
@@ -116,8 +121,13 @@ class Prepared:
         self._require_directories()
         make_private(instance.runtime(node))
         self._refuse_second_master()
+        self.repository_epoch = 0
+        self.skip_to_log = False
         self.notices: list[tuple[str, dict[str, Any]]] = []
+        if self._lease_is_free():
+            self._compare_log(say, accept_gap)
         self.rule_base = self._choose_rule_base(say)
+        self.selector = self._choose_selector(say)
         self._warn(say)
 
     def _require_directories(self) -> None:
@@ -135,6 +145,19 @@ class Prepared:
         except NotRunning:
             return
         raise AlreadyRunning(f"node {self.node} runs already ({status['state']})")
+
+    def _compare_log(self, say: Callable[[str], None], accept_gap: bool) -> None:
+        found = standing(self.instance, self.config)
+        self.repository_epoch = found.epoch
+        if not found.gap:
+            return
+        if not accept_gap:
+            raise ServerError(f"{found.gap}; put the missing files back, or start with --accept-gap and lose them")
+        say(f"warning: {found.gap}; going on without them")
+        self.skip_to_log = True
+        self.notices.append(
+            ("TEC_Error", {"msg": f"accepted a gap: {found.gap}", "source": "TEC", "severity": "FATAL"})
+        )
 
     def _lease_is_free(self) -> bool:
         newest = epochs.newest(self.instance.ha)
@@ -180,6 +203,18 @@ class Prepared:
         except (RuleBaseError, OSError) as error:
             raise ServerError(f"the active rule base cannot be loaded: {error}") from error
 
+    def _choose_selector(self, say: Callable[[str], None]) -> str:
+        """The selector's name; its self-test runs here once, in a process of its own, and never at a takeover."""
+        from opentec.rules.selectors import durable_rules_problem
+
+        wanted = self.config.rules.selector
+        if wanted == "indexed":
+            return wanted
+        problem = durable_rules_problem()
+        if problem and wanted == "durable-rules":
+            say(f"warning: rules.selector is durable-rules, but {problem}; the indexed selector is used")
+        return "indexed" if problem else "durable-rules"
+
     def _warn(self, say: Callable[[str], None]) -> None:
         host = self.config.nodes[self.node].host
         if not (host == "localhost" or host.startswith("127.") or host == "::1"):
@@ -205,6 +240,9 @@ class Prepared:
                 self.rule_base,
                 self.notices,
                 ready,
+                selector=self.selector,
+                repository_epoch=self.repository_epoch,
+                skip_to_log=self.skip_to_log,
                 cool_off=cool_off,
                 load_rule_base=self.active_rule_base,
             )

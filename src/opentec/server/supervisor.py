@@ -26,6 +26,7 @@ _MAINS: Final[dict[str, Callable[[Context], Awaitable[None]]]] = {
     "task": task.main,
 }
 _STARTING: Final = 60.0  # seconds that a process may take until its first sign of life counts as missing
+_CRASHES: Final = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 _POISON: Final = 2  # deaths in the same record
 
 
@@ -105,6 +106,9 @@ class Supervisor:
         if len(child.restarts) > limit:
             raise GiveUp("fatal", f"tec_{child.name} ended {limit} times within a minute; the last time: {how}")
         if child.name == "rule":
+            if code in _CRASHES and self._context.selector != "indexed":
+                self._context.selector = "indexed"
+                self.events.append("durable-rules crashed the rule process: the indexed selector takes over")
             await self._poison()
         self._start(child)
 

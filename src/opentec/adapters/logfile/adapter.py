@@ -26,7 +26,8 @@ from opentec.eif.errors import BufferFull
 from opentec.eif.segment import FileRef
 from opentec.events.text import format_event
 
-POLL_BYTES: Final = 1 << 20
+POLL_BYTES: Final = 262_144
+HARD_LIMIT: Final = 65_400  # bytes of an event text that every server takes
 NOTICES: Final = 1000  # events about lost lines that wait for room
 _SHORTENINGS: Final = 8
 
@@ -46,7 +47,10 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Counters:
-    """What became of the lines since the adapter started: lines = discarded + unmatched + filtered + events."""
+    """What became of the lines: lines = discarded + unmatched + filtered + events.
+
+    They are saved with the positions and so count each line once, however often the adapter was killed.
+    """
 
     lines: int = 0
     discarded: int = 0
@@ -59,6 +63,12 @@ class Counters:
 
     def to_data(self) -> dict[str, int]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_data(cls, data: object) -> Counters:
+        """What was saved; what is missing or no number counts from 0."""
+        saved = data if isinstance(data, dict) else {}
+        return cls(**{name.name: value for name in fields(cls) if type(value := saved.get(name.name)) is int})
 
 
 @dataclass(slots=True)
@@ -90,7 +100,6 @@ class LogfileAdapter:
         Raises OSError when saved positions exist and cannot be read, ValueError when they make no sense.
         """
         self.conf = conf
-        self.counters = Counters()
         self._sink = sink
         self._positions = positions
         self._report = report
@@ -104,9 +113,11 @@ class LogfileAdapter:
         loaded = positions.load() if positions is not None else None
         if loaded is not None and loaded.problem:
             report(loaded.problem)
+        saved = loaded.data if loaded is not None else None
+        self.counters = Counters.from_data(saved.get("counters") if isinstance(saved, dict) else None)
         self._tailer = Tailer(
             conf.log_sources,
-            loaded.data if loaded is not None else None,
+            saved,
             read_existing=conf.read_existing,
             line_limit=conf.event_max_size,
             context=self._matcher.window - 1,
@@ -115,12 +126,17 @@ class LogfileAdapter:
         )
 
     @property
+    def has_work(self) -> bool:
+        """Whether anything is known to be left to read or to hand over."""
+        return self.waiting or self._tailer.behind
+
+    @property
     def waiting(self) -> bool:
         """Whether lines were read that the sink has not taken yet."""
         return bool(self._work or self._notices)
 
     def step(self) -> bool:
-        """Read and hand over about one MiB of lines. True when there is more to do at once.
+        """Read and hand over some lines. True when there is more to do at once.
 
         A full sink stops it: nothing is read then, but rotated files are held open. Raises what the sink raises,
         except BufferFull.
@@ -131,18 +147,22 @@ class LogfileAdapter:
         self._tell_problems()
         if full:
             return False
-        taken = self._hand_over()
+        return self._hand_over() and self._tailer.behind
+
+    def flush(self) -> None:
+        """Make durable what was handed over. Blocks on the disk; raises what the sink raises."""
+        self._sink.flush()
         if self._unmatched is not None:
             self._unmatched.flush()
-        return taken and self._tailer.behind
 
-    def commit(self) -> None:
-        """Make durable what was handed over, then save the positions. Blocks on the disk; raises what the sink
-        raises, OSError when the positions cannot be saved (they then stay as they were)."""
-        self._sink.flush()
+    def save(self) -> None:
+        """Save the positions, after `flush`. Blocks on the disk; raises OSError, and the positions stay as they were.
+
+        Nothing is saved while lines wait for the sink: a position behind a line that was not taken would drop it.
+        """
         if self._positions is None or self.waiting:
-            return  # a position behind what was not taken would drop it
-        data = self._tailer.to_data()
+            return
+        data = {**self._tailer.to_data(), "counters": self.counters.to_data()}
         if data != self._saved:
             self._positions.save(data)
             self._saved = data
@@ -251,7 +271,7 @@ class LogfileAdapter:
 def event_text(class_name: str, slots: dict[str, str], limit: int) -> tuple[bytes, bool]:
     """The text of an event and whether values were cut to bring it to `limit` bytes.
 
-    An event that has many slots and no long one stays as it is: better over the limit than lost.
+    An event that has many slots and no long one may stay over the limit; over what a server takes, slots go.
     """
     text = format_event(class_name, slots).encode("utf-8", "replace")
     cut = False
@@ -264,4 +284,7 @@ def event_text(class_name: str, slots: dict[str, str], limit: int) -> tuple[byte
             break
         cut = True
         text = format_event(class_name, slots).encode("utf-8", "replace")
+    while len(text) > HARD_LIMIT and slots:
+        slots = dict(list(slots.items())[:-1])
+        text, cut = format_event(class_name, slots).encode("utf-8", "replace"), True
     return text, cut

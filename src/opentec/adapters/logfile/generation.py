@@ -92,9 +92,10 @@ class LogFile:
         if not self.first:
             return True
         if not self._head:
-            self._head, first = _first_line(self.fd)
+            head, first = _first_line(self.fd)
             if first != self.first:
                 return False
+            self._head = head
         head_same = os.pread(self.fd, len(self._head), 0) == self._head
         return head_same and self._tail(self.offset) == self.check
 

@@ -145,8 +145,8 @@ def _regex(tokens: list[Token], at: int, end: str) -> str:
     if not token.is_specifier:
         return _plain(tokens, at)
     if token.kind in ("s*", "s+"):
-        count = token.kind[1]
-        return f"(.{count})" if at == len(tokens) - 1 else f"(?>(.{count}?)(?={_next(tokens, at, end)}))"
+        first = _WORD if token.kind == "s+" else ""
+        return f"({first}.*)" if at == len(tokens) - 1 else f"(?>({first}.*?)(?={_next(tokens, at, end)}))"
     if token.kind == "s" and _specifier_follows_in_word(tokens, at):
         return f"(?>({_one(token)}?)(?={_next(tokens, at, end)}))"
     return f"({_one(token)})"

@@ -18,6 +18,7 @@ from opentec.adapters.logfile.siblings import base_of, is_packed, siblings
 KEPT: Final = 4  # finished generations of a log that are remembered; as many as the server keeps (spine)
 HELD_DELETED: Final = 8  # deleted files of one log that are kept open unread, and with them their disk space
 HELD_FILES: Final = 64  # rotated files of one log that are kept open unread
+COMPARED_BYTES: Final = 4096  # at the end of a copy
 SETTLED: Final = 60  # polls without growth after which a rotated file is taken to be finished
 
 
@@ -42,6 +43,7 @@ class TailedLog:
         self._is_tailed = is_tailed
         self._on_lost = on_lost
         self._doubt = doubt
+        self._folder_written = -1
 
     @property
     def current(self) -> LogFile | None:
@@ -53,6 +55,29 @@ class TailedLog:
         file = LogFile(self.path, info.st_ino, mtime=info.st_mtime_ns)
         file.attach(fd, info)
         return file
+
+    def begin(self, has_history: bool, at_end: bool) -> None:
+        """Open the log without a saved position. With `has_history` the rotated files that lie beside it are taken
+        as read; what is appended to them is not. Raises OSError."""
+        file = self.open(self.path)
+        if has_history:
+            for _, name in self._newer_siblings(file.mtime, file):
+                self._take_as_read(name)
+        if at_end:
+            file.begin_at_end()
+            self.name(file)
+        self.files.append(file)
+
+    def _take_as_read(self, name: str) -> None:
+        try:
+            old = self.open(name)
+        except OSError:
+            return
+        old.begin_at_end()
+        self.name(old)
+        old.close()
+        if old.first:
+            self.files.append(old)
 
     def name(self, file: LogFile) -> None:
         """Give a generation its identity once its first line is there: never one that was used before."""
@@ -76,7 +101,7 @@ class TailedLog:
             if not file.is_open and not file.done and not self._find(file) and file.size > file.offset:
                 self._lose(file, None, "the rotated file is gone")
         if last.done:
-            self._add_unseen(last, current)
+            self.files += self._unseen(last.mtime, current)
             self.files += [current] if current is not None else []
             return
         if current is not None and current.inode == last.inode:
@@ -91,7 +116,7 @@ class TailedLog:
                     self._lose(last, None, "the file was rotated away while the adapter did not run")
                 else:
                     self.files.remove(last)
-            self._add_unseen(last, current)
+            self.files += self._unseen(last.mtime, current)
             if current is not None:
                 self.files.append(current)
 
@@ -101,7 +126,10 @@ class TailedLog:
         if self._is_tailed(os.fstat(current.fd)):
             current.close()
             return
-        self._add_unseen(self.files[-1], current)
+        before = self.files[-1]
+        if not before.is_genuine():
+            self.truncate(before)
+        self.files += self._unseen(before.mtime, current)
         self.files.append(current)
 
     def truncate(self, file: LogFile) -> None:
@@ -110,19 +138,16 @@ class TailedLog:
         file.fd = -1
         again = LogFile(self.path, file.inode, mtime=info.st_mtime_ns)
         again.attach(fd, info)
-        if file is self.files[-1]:
-            self._begin_again(file, again, "the file was truncated before it was read to its end")
-        else:
-            self.files.insert(self.files.index(file) + 1, again)
+        self._begin_again(file, again, "the file was truncated before it was read to its end")
 
     def _begin_again(self, file: LogFile, again: LogFile, reason: str) -> None:
+        """Put `again`, the file as it is now, behind `file`, what was read of it, and all that came in between."""
         file.opened = (0, 0)
-        if file.offset == 0:
-            self.files.remove(file)
-        elif not self._find(file) and file.size > file.offset:
+        if file.offset and not self._find(file) and file.size > file.offset:
             self._lose(file, None, f"{reason}, and no copy of it is there")
-        self._add_unseen(file, again)
-        self.files.append(again)
+        place = self.files.index(file)
+        before = [file] if file.offset else []
+        self.files[place : place + 1] = [*before, *self._unseen(file.mtime, again), again]
 
     def _find(self, file: LogFile) -> bool:
         """Open the file beside the log that holds what `file` held: renamed, or a copy."""
@@ -133,41 +158,78 @@ class TailedLog:
                     return True
             elif info.st_size >= file.offset and base_of(str(path)) == self.path and not is_packed(str(path)):
                 copies.append((info.st_mtime_ns, path))
-        return any(self._adopt(file, path) for _, path in sorted(copies, reverse=True))
+        # the first one written since the file was read last; else the newest
+        copies.sort(key=lambda copy: (copy[0] < file.mtime, copy[0] if copy[0] >= file.mtime else -copy[0]))
+        return any(self._adopt(file, path) for _, path in copies)
 
     def _adopt(self, file: LogFile, path: Path) -> bool:
         try:
             fd, info = open_log(str(path))
         except OSError:
             return False
-        if not file.continues_in(fd) or self._is_tailed(info):
+        # of a file that nothing was read of, the inode and a name of this log must do
+        unread = not file.offset and info.st_ino == file.inode and base_of(str(path)) == self.path
+        if not (unread or file.continues_in(fd)) or self._is_tailed(info):
             os.close(fd)
             return False
         file.attach(fd, info)
         return True
 
-    def _add_unseen(self, last: LogFile, current: LogFile | None) -> None:
-        """Add the rotated files that came after `last` and were never read, oldest first."""
-        newer_than = last.stat().st_mtime_ns if last.is_open else last.mtime
-        unseen = []
+    def look_beside(self) -> None:
+        """Notice that the log was copied away and begun again though what lies at its path looks as if it had only
+        grown: it was empty when last seen, or begins with the same lines each time. Costs a stat of the folder."""
+        file = self.files[-1]
+        written = Path(self.path).parent.stat().st_mtime_ns
+        if written == self._folder_written:
+            return
+        newer = self._newer_siblings(file.mtime, file)
+        if not newer:
+            self._folder_written = written
+        elif not file.first:
+            self.files[-1:] = [*self._unseen(file.mtime, file), file]
+        elif any(self._was_copied_to(file, name) for _, name in newer):
+            self.truncate(file)
+
+    def _was_copied_to(self, file: LogFile, name: str) -> bool:
+        """Whether `name` holds more of the content that was read than the open file still does."""
+        try:
+            fd, info = open_log(name)
+        except OSError:
+            return False
+        try:
+            back = min(info.st_size, COMPARED_BYTES)
+            tail = os.pread(fd, back, info.st_size - back)
+            return file.continues_in(fd) and os.pread(file.fd, back, info.st_size - back) != tail
+        finally:
+            os.close(fd)
+
+    def _newer_siblings(self, newer_than: int, current: LogFile | None) -> list[tuple[int, str]]:
+        """Rotated files of this log by their names, written at or after a time and not open, oldest first."""
+        found = []
         for path, info in siblings(self.path):
             name = str(path)
             is_current = current is not None and (info.st_dev, info.st_ino) == current.opened
             is_open = is_current or self._is_tailed(info)
             if info.st_mtime_ns >= newer_than and not is_open and base_of(name) == self.path and not is_packed(name):
-                unseen.append((info.st_mtime_ns, name))
-        for _, name in sorted(unseen):
+                found.append((info.st_mtime_ns, name))
+        return sorted(found)
+
+    def _unseen(self, newer_than: int, current: LogFile | None) -> list[LogFile]:
+        """Open the rotated files that were written since the log was last looked at and were never read."""
+        unseen = []
+        for _, name in self._newer_siblings(newer_than, current):
             try:
                 file = self.open(name)
             except FileNotFoundError:
                 continue
-            known = [old for old in self.files if not old.is_open and old.continues_in(file.fd)]
-            if not known:
-                self.files.append(file)
-            elif file.unread > known[0].offset:
+            known = [old for old in self.files if old.continues_in(file.fd)]
+            if not known or any(old.is_open and self._was_copied_to(old, name) for old in known):
+                unseen.append(file)
+            elif not known[0].is_open and file.unread > known[0].offset:
                 known[0].fd, known[0].opened = file.fd, file.opened
             else:
                 file.close()
+        return unseen
 
     def retire(self) -> None:
         """Finish rotated files: give up those beyond the limits, close those that get no more."""

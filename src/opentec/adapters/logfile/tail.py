@@ -150,7 +150,7 @@ class Tailer:
         log = self._log(path)
         current = log.current
         if current is None:
-            self._begin(log)
+            log.begin(has_history=self._first_poll, at_end=self._first_poll and not self.read_existing)
         elif not current.is_open:
             log.resume()
         elif (info.st_dev, info.st_ino) != current.opened:
@@ -174,17 +174,12 @@ class Tailer:
             problems[paths[LOGS]] = f"LogSources names more than {LOGS} files; this one and those after it are not read"
         return paths[:LOGS]
 
-    def _begin(self, log: TailedLog) -> None:
-        file = log.open(log.path)
-        if not self.read_existing and self._first_poll:
-            file.begin_at_end()
-            log.name(file)
-        log.files.append(file)
-
     # reading
 
     def _read(self, log: TailedLog, chunks: list[Chunk]) -> int:
         """Read one portion of a log, older generations first. Gives the bytes that were read, 1 for any progress."""
+        if log.current is not None and log.current.is_open:
+            log.look_beside()
         for file in list(log.files):
             if not file.is_open:
                 continue

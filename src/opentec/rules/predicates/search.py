@@ -18,10 +18,11 @@ from opentec.rules.event import Event
 from opentec.rules.filters import FilterCode, compile_filter
 from opentec.rules.goals import Choice, Code, Goal, Step
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.scope import Frame, Reader, Scope, event_reader, wrong
+from opentec.rules.scope import Frame, Reader, Scope, constant, event_reader, wrong
 from opentec.rules.terms import RuleError, undo
 
 SCAN: Final = 16  # events looked at for one step of the step limit
+_FOREVER: Final = 2**63
 
 Candidates = Callable[[Frame, Evaluation], Iterable[Event]]
 Window = Callable[[Frame], tuple[int, int]]
@@ -38,19 +39,28 @@ def _compile(table: ClassTable, term: Compound, scope: Scope) -> Code:
     window = _window(args[0], scope) if args else None
     code = compile_filter(argument.filter, scope, table)
     candidates = _duplicates(reference, code) if reference is not None else _instances(code)
-    if window is not None:
-        candidates = _within(candidates, window)
     search = _first if term.name.startswith("first") else _all
-    return search(candidates, code, f"{term.place.file}:{term.place.line}")
+    return search(candidates, window, code, f"{term.place.file}:{term.place.line}")
 
 
 def _window(term: Term, scope: Scope) -> Window:
     match term:
         case Compound(name="-", args=(Compound(name="-", args=(reference, before)), after)):
             event = event_reader(reference, scope, "a time window")
-            seconds = expression(before, scope), expression(after, scope)
         case _:
             wrong("this is not a time window", term.place, "write _event - 600 - 600, seconds before and after")
+    fixed = constant(before), constant(after)
+    if type(fixed[0]) is int and type(fixed[1]) is int:
+        back, forth = fixed
+        if back < 0 or forth < 0:
+            wrong("the seconds of a time window are not negative", term.place)
+
+        def fixed_window(frame: Frame) -> tuple[int, int]:
+            date = event(frame).slots["date_reception"]
+            return date - back, date + forth
+
+        return fixed_window
+    seconds = expression(before, scope), expression(after, scope)
 
     def window(frame: Frame) -> tuple[int, int]:
         date = event(frame).slots["date_reception"]
@@ -87,24 +97,20 @@ def _text(host: Any) -> str:
     return host if type(host) is str else str(host)
 
 
-def _within(candidates: Candidates, window: Window) -> Candidates:
-    def inside(frame: Frame, run: Evaluation) -> Iterable[Event]:
-        first, last = window(frame)
-        # newest first, and dates of reception never run back: nothing older than `first` can follow
-        recent = takewhile(lambda event: event.slots["date_reception"] >= first, candidates(frame, run))
-        return (event for event in recent if event.slots["date_reception"] <= last)
-
-    return inside
-
-
-def _first(candidates: Candidates, code: FilterCode, place: str) -> Goal:
-    matches = code.match()
+def _first(candidates: Candidates, window: Window | None, code: FilterCode, place: str) -> Goal:
+    matches = code.match(found_open=code.open_only)
 
     def first(frame: Frame, run: Evaluation) -> bool:
-        looked = 0
+        looked, analysed = 0, run.event
+        earliest, latest = 0, _FOREVER
         try:
+            if window is not None:
+                earliest, latest = window(frame)
             for event in candidates(frame, run):
-                if event is not run.event and matches(event, frame, run):
+                date = event.slots["date_reception"]
+                if date < earliest:
+                    return False  # newest first, and dates of reception never run back
+                if date <= latest and event is not analysed and matches(event, frame, run):
                     return True
                 looked += 1
                 if looked % SCAN == 0:
@@ -117,18 +123,19 @@ def _first(candidates: Candidates, code: FilterCode, place: str) -> Goal:
     return first
 
 
-def _all(candidates: Candidates, code: FilterCode, place: str) -> Choice:
-    matches = code.match()
+def _all(candidates: Candidates, window: Window | None, code: FilterCode, place: str) -> Choice:
+    matches = code.match(found_open=code.open_only)
 
     def make(rest: Step) -> Step:
         def every(frame: Frame, run: Evaluation) -> bool:
             mark = len(run.trail)
             try:
+                earliest, latest = window(frame) if window is not None else (0, _FOREVER)
                 # a list: the body may change the cache while we walk
-                found = list(candidates(frame, run))
+                found = list(takewhile(lambda event: event.slots["date_reception"] >= earliest, candidates(frame, run)))
                 run.count(len(found) // SCAN)
                 for event in found:
-                    if event is run.event or not matches(event, frame, run):
+                    if event.slots["date_reception"] > latest or event is run.event or not matches(event, frame, run):
                         continue
                     run.count(1)
                     if rest(frame, run):
@@ -183,7 +190,7 @@ PREDICATES: Final = tuple(
             "t",
             "Finds the newest event in the cache that the filter takes.",
             "semidet",
-            "first_instance(event: _down of_class 'NT_Service_Stop' where [hostname: equals _hostname])",
+            "first_instance(event: _down of_class 'TEC_Stop' where [hostname: equals _hostname])",
         ),
         (
             "all_instances",

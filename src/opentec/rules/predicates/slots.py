@@ -13,7 +13,7 @@ from opentec.rules.terms import RuleError, Struct, deref, resolve, show, unify
 
 
 def _get(run: Evaluation, event: Event, slot: str, value: Any) -> bool:
-    found = event.class_name if slot == "class" else event.get(slot)
+    found = event.get(slot)
     return found is not None and unify(value, found, run.trail)
 
 

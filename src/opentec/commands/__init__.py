@@ -1,0 +1,1 @@
+"""The commands: one file each, thin. They parse options, call the library and print."""

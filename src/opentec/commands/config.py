@@ -1,0 +1,29 @@
+"""`tec config check`: is tec_server.toml right?"""
+
+from __future__ import annotations
+
+import typer
+
+from opentec.commands.cli import Debug, Directory, Json, Status, say, say_json, warn
+
+
+def check(directory: Directory = None, json: Json = False, debug: Debug = False) -> None:
+    """Check the configuration and say everything that is wrong with it; exit status 1 when something is."""
+    from opentec.server.config import load_config
+    from opentec.server.errors import ConfigError
+    from opentec.server.instance import find_instance
+
+    instance = find_instance(directory)
+    errors: list[str] = []
+    try:
+        load_config(instance)
+    except ConfigError as error:
+        errors = str(error).splitlines()
+    if json:
+        say_json({"file": str(instance.config_file), "errors": errors})
+    elif errors:
+        for line in errors:
+            warn(line)
+    else:
+        say(f"{instance.config_file}: right")
+    raise typer.Exit(Status.FAILED if errors else Status.OK)

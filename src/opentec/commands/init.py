@@ -1,0 +1,126 @@
+"""`tec init`: make an instance directory that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from opentec.commands.cli import Debug, Failure, Json, Status, say, say_json
+from opentec.commands.template import server_toml
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
+_FOLDERS: Final = ("rx", "ha", "rulebase", "rim", "log")
+_MADE: Final = frozenset({*_FOLDERS, "rules", "instance", "lost+found"})
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to make; it must be new or empty.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Logical name of the server.")] = "tec",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port for events, where --node names none.")] = 5529,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=HOST:PORT", help="A node and its address; may be repeated.  [default: node1=127.0.0.1:PORT]"
+        ),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make an instance directory.
+
+    It gets a configuration, the rule base that ships, and an empty repository.
+
+    A directory that is already an instance is left as it is.
+    """
+    directory = directory.absolute()
+    nodes = _nodes(node or [], port)
+    if not _NAME.fullmatch(name):
+        raise Failure(f"--name {name!r}: letters, digits, '_', '.' and '-', 64 at most", Status.USAGE)
+    made = _refuse_or_make(directory)
+    if made:
+        _fill(directory, name, nodes)
+    if json:
+        say_json({"directory": str(directory), "made": made, "server": name if made else None})
+        return
+    if not made:
+        say(f"{directory} is already an instance; nothing was changed")
+        return
+    first = next(iter(nodes))
+    say(f"made {directory}: server {name}, " + ", ".join(f"node {key} on {value}" for key, value in nodes.items()))
+    say("next:")
+    say(f"  export TEC_DIR={directory}")
+    say("  tec start" + (f" --node {first}" if len(nodes) > 1 else ""))
+    say("  tec post -m 'hello' hostname=web1 TEC_Notice TEC")
+    say("  tec list")
+
+
+def _nodes(given: list[str], port: int) -> dict[str, str]:
+    if not 0 < port < 65536:
+        raise Failure(f"--port {port}: 1 to 65535", Status.USAGE)
+    nodes: dict[str, str] = {}
+    for text in given or [f"node1=127.0.0.1:{port}"]:
+        name, equals, address = text.partition("=")
+        host, _, number = address.rpartition(":")
+        if not (equals and _NODE.fullmatch(name) and host and number.isdecimal() and 0 < int(number) < 65536):
+            raise Failure(f"--node {text!r}: NAME=HOST:PORT, for example black=127.0.0.1:5529", Status.USAGE)
+        if set(host) & set("\"\\\n\r \t'"):
+            raise Failure(f"--node {text!r}: {host!r} is not a host", Status.USAGE)
+        if name in nodes:
+            raise Failure(f"--node {name} is given twice", Status.USAGE)
+        nodes[name] = address
+    return nodes
+
+
+def _refuse_or_make(directory: Path) -> bool:
+    """True when there is an instance to be made here; raises Failure where something else is."""
+    if (directory / "tec_server.toml").exists():
+        return False
+    if directory.exists():
+        if not directory.is_dir():
+            raise Failure(f"{directory} is not a directory", Status.USAGE)
+        others = sorted(entry.name for entry in directory.iterdir() if entry.name not in _MADE)
+        if others:
+            raise Failure(
+                f"{directory} is not empty: it holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}; "
+                "name a new or empty directory",
+                Status.USAGE,
+            )
+    return True
+
+
+def _fill(directory: Path, name: str, nodes: dict[str, str]) -> None:
+    # The configuration comes last: it is what makes the directory an instance, so an interrupted init can be repeated.
+    from opentec.rim.errors import RepositoryExists
+    from opentec.rim.sqlite import create_repository
+    from opentec.server.instance import new_uuid
+    from opentec.shipped import shipped
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in _FOLDERS:
+        (directory / folder).mkdir(mode=0o750, exist_ok=True)
+    shutil.copytree(shipped("rules", "default"), directory / "rules", dirs_exist_ok=True)
+    identity = directory / "instance"
+    if not identity.exists():
+        _write(identity, new_uuid() + "\n")
+    repository = directory / "rim" / "tec.db"
+    try:
+        asyncio.run(create_repository(repository, identity.read_text().strip(), name))
+    except RepositoryExists as error:
+        raise Failure(f"{error}; or name another directory") from error
+    _write(directory / "tec_server.toml", server_toml(name, nodes))
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

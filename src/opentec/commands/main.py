@@ -1,0 +1,103 @@
+"""`tec`: the newcomer's command. One table names every command, its file and its group."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+from typer.core import TyperGroup
+
+from opentec.commands.cli import CONTEXT, new_app, run_app
+
+# command -> function, as module:name below opentec.commands; in the order of `tec --help`
+GROUPS: Final = {
+    "The server": {
+        "init": "init:init",
+        "start": "start:start",
+        "stop": "stop:stop",
+        "status": "status:status",
+        "switch": "switch:switch",
+        "config check": "config:check",
+    },
+    "Events": {
+        "post": "post:post",
+        "list": "listing:list_events",
+        "ack": "change:ack",
+        "close": "change:close",
+        "why": "why:why",
+    },
+    "Dumps": {
+        "dump": "dump:dump",
+        "log": "log:log",
+    },
+    "Rule bases and adapters": {
+        "test": "test:test",
+        "adapter try": "adapter:try_lines",
+    },
+    "opentec": {
+        "version": "version:version",
+    },
+}
+COMMANDS: Final = {name: target for group in GROUPS.values() for name, target in group.items()}
+_SUBGROUPS: Final = {
+    "config": "The configuration, tec_server.toml.",
+    "adapter": "Adapters: try their formats.",
+}
+
+
+def load(command: str) -> Callable[..., None]:
+    """The function of a command of the table; only its own module is imported."""
+    module, _, name = COMMANDS[command].partition(":")
+    function: Callable[..., None] = getattr(import_module(f"opentec.commands.{module}"), name)
+    return function
+
+
+class _Grouped(TyperGroup):
+    """Help in which the commands stand under the headings of the table."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for heading, group in GROUPS.items():
+            rows = []
+            for name in dict.fromkeys(name.partition(" ")[0] for name in group):
+                command = self.get_command(ctx, name)
+                if command is not None:
+                    rows.append((name, command.get_short_help_str(formatter.width - 16)))
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
+def build(names: Sequence[str]) -> Any:
+    """The app with these commands of the table."""
+    app = new_app(cls=_Grouped, no_args_is_help=True)
+    groups: dict[str, Any] = {}
+
+    @app.callback(context_settings=CONTEXT)
+    def tec() -> None:
+        """opentec: an event server that emulates the Tivoli Enterprise Console.
+
+        `tec COMMAND --help` says more about each. TEC's own names are there too: wpostemsg, wstartesvr, wstopesvr,
+        wstatesvr, wtdumper, wtdumprl.
+        """
+
+    for name in names:
+        group, _, rest = name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = new_app(no_args_is_help=True, help=_SUBGROUPS[group])
+            app.add_typer(groups[group], name=group)
+        (groups[group] if group else app).command(rest, context_settings=CONTEXT)(load(name))
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `tec`. Only the command that is asked for is loaded, so that it starts fast."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    word = given[0] if given else ""
+    wanted = [name for name in COMMANDS if name == word or name.startswith(f"{word} ")]
+    run_app(build(wanted or list(COMMANDS)), "tec", given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`tec stop`, wstopesvr: stop the logical server, or one node of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+import typer
+
+from opentec.commands import processes
+from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, warn
+from opentec.commands.link import active
+from opentec.ha import epochs, marks
+from opentec.server.control import Control
+from opentec.server.errors import NotRunning, Refused
+from opentec.server.instance import Instance, choose_node, find_instance
+
+_ANSWER: Final = 3.0  # seconds that a master may take to answer
+_LAST_WAIT: Final = 5.0  # seconds for killed processes to go
+_LOOK: Final = 0.02
+
+
+def stop(
+    directory: Directory = None,
+    node: Annotated[
+        str | None,
+        typer.Option("--node", metavar="NODE", help="Stop only this node; the standby takes over.  [default: all]"),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to wait before processes that remain are killed.")
+    ] = 60.0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stop the server, or one node of it.
+
+    Events in the log are finished, then the processes end on every node. Returns when none is left on this
+    host. Harmless when repeated.
+    """
+    instance = find_instance(directory)
+    if node is not None:
+        choose_node(instance, node)
+    ran = stop_server(instance, node, timeout)
+    what = f"node {node}" if node else "the server"
+    if json:
+        say_json({"stopped": ran, "node": node})
+    else:
+        say(f"{what} is stopped" if ran else f"{what} was not running")
+
+
+def stop_server(instance: Instance, node: str | None, timeout: float) -> bool:
+    """Stop all nodes of this host, or one; True when there was something to stop.
+
+    Raises Failure when the active node is on another host, when the server refuses, or when a process remains.
+    """
+    if not _running(instance, node):
+        newest = active(instance)
+        if newest is not None and node in (None, newest.node) and not epochs.holder_dead(newest):
+            raise Failure(f"node {newest.node} is active and not on this host: run `tec stop` there", Status.NO_SERVER)
+        return False
+    if node is not None and not _ask(instance, node, "node"):
+        _end_silent(instance, node)
+    handled = {0}
+    end, killed = time.monotonic() + timeout, False
+    while running := _running(instance, node):
+        newest = active(instance)
+        # a standby may have taken over in between: then it is the one to stop
+        if node is None and newest is not None and newest.number not in handled:
+            handled.add(newest.number)
+            _stop_epoch(instance, newest)
+        if time.monotonic() >= end:
+            names = ", ".join(f"{process.name} ({process.pid}, node {process.node})" for process in running)
+            if killed:
+                raise Failure(f"still running, though killed: {names}; look for processes in state D")
+            warn(f"not ended in time and killed: {names}")
+            processes.kill(running)
+            killed, end = True, time.monotonic() + _LAST_WAIT
+        time.sleep(_LOOK)
+    return True
+
+
+def _stop_epoch(instance: Instance, newest: epochs.EpochFile) -> None:
+    """Stop the active node; what stands by rests when it sees the mark."""
+    if epochs.holder_dead(newest):
+        marks.mark_stopped(instance.ha, newest.number)
+    elif not _ask(instance, newest.node, None):
+        if not _running(instance, newest.node):
+            raise Failure(f"node {newest.node} is active and not on this host: run `tec stop` there", Status.NO_SERVER)
+        marks.mark_stopped(instance.ha, newest.number)
+        _end_silent(instance, newest.node)
+
+
+def _end_silent(instance: Instance, node: str) -> None:
+    warn(f"tec_master of node {node} does not answer; its processes are killed")
+    processes.kill(_running(instance, node))
+
+
+def _running(instance: Instance, node: str | None) -> list[processes.Found]:
+    return [process for process in processes.find(instance.directory) if node in (None, process.node)]
+
+
+def _ask(instance: Instance, node: str, what: str | None) -> bool:
+    """Ask a node's master to stop; False when it does not answer."""
+    try:
+        with Control(instance.runtime(node) / "master.sock", timeout=_ANSWER) as control:
+            control.call("stop", what)
+    except NotRunning:
+        return False
+    except Refused as error:
+        raise Failure(f"node {node}: {error}", Status.REFUSED) from error
+    return True

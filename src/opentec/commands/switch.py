@@ -1,0 +1,64 @@
+"""`tec switch`: a planned switch to the standby, after which the node that was active stands by."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, warn
+from opentec.commands.link import active, node_status, standing_by
+from opentec.commands.stop import stop_server
+from opentec.ha import epochs, marks
+from opentec.server.instance import Instance, choose_node, find_instance
+
+
+def switch(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NODE", help="Which node.  [default: whichever stands by]")
+    ] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long the other node may take.")] = 30.0,
+    directory: Directory = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Hand the server over to its standby.
+
+    Both nodes are on this host; the one that was active stands by afterwards. It finishes what is in its
+    log first, so that the other has nothing to replay.
+    """
+    from opentec.server.start import start_daemon
+
+    instance = find_instance(directory)
+    if to is not None:
+        choose_node(instance, to)
+    before = active(instance)
+    if before is None or epochs.holder_dead(before):
+        raise Failure("no node is active: `tec start` starts one", Status.NO_SERVER)
+    if to == before.node:
+        say_json({"active": to, "switched": False}) if json else say(f"node {to} is active already")
+        return
+    ready = [node for node in standing_by(instance) if to in (None, node)]
+    if not ready:
+        raise Failure(f"node {to or 'none'} does not stand by on this host: start it with `tec start --node NODE`")
+    if to is not None:
+        marks.request_switch(instance.ha, before.number, to)
+    stop_server(instance, before.node, timeout)
+    now_active = _wait(instance, [node for node in instance.nodes() if node != before.node], timeout)
+    start_daemon(instance, before.node, warn)
+    if json:
+        say_json({"active": now_active, "standby": before.node, "switched": True})
+    else:
+        say(f"node {now_active} is active, node {before.node} stands by")
+
+
+def _wait(instance: Instance, nodes: list[str], timeout: float) -> str:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        for node in nodes:
+            status = node_status(instance, node)
+            if status is not None and status["state"] == "up":
+                return node
+        time.sleep(0.05)
+    raise Failure(f"no standby took over within {timeout:g} s; `tec status` says how the nodes are")

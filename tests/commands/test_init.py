@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import re
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from opentec.commands.template import server_toml
+from opentec.server.config import Config, load_config
+from opentec.server.instance import Instance
+from tests.commands.running import Runner
+
+
+def keys(model: type, prefix: str = "") -> dict[str, object]:
+    """Every key of the configuration with its default, `section.key`."""
+    found: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if hasattr(default, "model_dump"):
+            found |= {f"{name}.{key}": value for key, value in default.model_dump().items()}
+    return found
+
+
+def test_an_instance_has_everything_a_server_needs(tec: Runner, tmp_path: Path) -> None:
+    ran = tec("init", tmp_path / "new", "--port", "6000")
+    assert ran.status == 0
+    instance = Instance(tmp_path / "new")
+    assert re.fullmatch("[0-9a-f]{32}", instance.uuid())
+    assert instance.nodes() == {"node1": ("127.0.0.1", 6000)}
+    config = load_config(instance)
+    assert config.repository_path(instance).is_file()
+    assert (config.rule_base_path(instance) / "TEC_CLASSES" / "root.baroc").is_file()
+    for folder in ("rx", "ha", "rulebase", "rim", "log"):
+        assert stat.S_IMODE((instance.directory / folder).stat().st_mode) & 0o027 == 0, folder
+    assert f"export TEC_DIR={tmp_path / 'new'}" in ran.out
+
+
+def test_nodes_and_name_are_kept(instance: Instance) -> None:
+    assert load_config(instance).server.name == "redbook"
+    assert instance.nodes() == {"black": ("127.0.0.1", 1), "brown": ("127.0.0.1", 2)}
+
+
+def test_repeating_changes_nothing(tec: Runner, instance: Instance) -> None:
+    before = {path: path.read_bytes() for path in instance.directory.rglob("*") if path.is_file()}
+    ran = tec("init", instance.directory, "--name", "other")
+    assert ran.status == 0
+    assert "already an instance" in ran.out
+    assert {path: path.read_bytes() for path in instance.directory.rglob("*") if path.is_file()} == before
+    assert json.loads(tec("init", instance.directory, "--json").out)["made"] is False
+
+
+def test_a_directory_with_something_else_is_refused(tec: Runner, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    ran = tec("init", tmp_path)
+    assert ran.status == 2
+    assert "is not empty: it holds photos" in ran.err
+    assert not (tmp_path / "tec_server.toml").exists()
+
+
+def test_a_file_is_refused(tec: Runner, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert tec("init", tmp_path / "file").status == 2
+
+
+def test_what_was_interrupted_can_be_repeated(tec: Runner, tmp_path: Path) -> None:
+    (tmp_path / "rx").mkdir()
+    (tmp_path / "instance").write_text("0" * 32 + "\n")
+    assert tec("init", tmp_path).status == 0
+    assert Instance(tmp_path).uuid() == "0" * 32
+
+
+def test_a_repository_without_an_instance_is_not_overwritten(tec: Runner, tmp_path: Path) -> None:
+    (tmp_path / "rim").mkdir()
+    (tmp_path / "rim" / "tec.db").write_text("precious")
+    ran = tec("init", tmp_path)
+    assert ran.status == 1
+    assert "there is a file already" in ran.err
+    assert (tmp_path / "rim" / "tec.db").read_text() == "precious"
+    assert not (tmp_path / "tec_server.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--node", "black"],
+        ["--node", "black=host"],
+        ["--node", "bl ack=host:1"],
+        ["--node", "black=host:70000"],
+        ["--node", 'black=ho"st:1'],
+        ["--node", "a=h:1", "--node", "a=h:2"],
+        ["--port", "0"],
+        ["--name", "no/slash"],
+    ],
+)
+def test_wrong_options_make_nothing(tec: Runner, tmp_path: Path, wrong: list[str]) -> None:
+    assert tec("init", tmp_path / "new", *wrong).status == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_file_shows_every_key_with_its_default() -> None:
+    text = server_toml("tec", {"node1": "127.0.0.1:5529"})
+    uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    assert Config.model_validate(tomllib.loads(uncommented)) == Config.model_validate(tomllib.loads(text)) == Config()
+    shown = tomllib.loads(uncommented)
+    assert {f"{section}.{key}" for section in shown if section != "nodes" for key in shown[section]} == set(
+        keys(Config)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[rx]\nsegment_siz = 1\n", "rx.segment_siz: there is no such key; did you mean 'segment_size'?"),
+        ("[rx\n", "tec_server.toml"),
+    ],
+)
+def test_config_check_names_what_is_wrong(tec: Runner, instance: Instance, text: str, said: str) -> None:
+    assert tec("config", "check").status == 0
+    instance.config_file.write_text(text)
+    ran = tec("config", "check")
+    assert ran.status == 1
+    assert said in ran.err
+    assert json.loads(tec("config", "check", "--json").out)["errors"]
