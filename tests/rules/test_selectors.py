@@ -156,6 +156,13 @@ def test_when_the_rebuilding_fails_the_twin_takes_over_at_once() -> None:
 
 
 @durable
+@durable
+def test_the_self_test_holds_here() -> None:
+    from opentec.rules.selectors.durable import self_test
+
+    self_test()
+
+
 def test_auto_is_durable_rules_where_it_works() -> None:
     assert make_selector("auto").name == "durable-rules"
 

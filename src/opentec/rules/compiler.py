@@ -103,7 +103,7 @@ def _once(function: Callable[..., Any], args: Sequence[Reader], place: str) -> G
 
         def call_two(frame: Frame, run: Evaluation) -> bool:
             try:
-                return bool(function(run, first(frame), second(frame)))
+                return function(run, first(frame), second(frame))  # type: ignore[no-any-return]
             except RuleError as error:
                 error.place = error.place or place
                 raise
@@ -112,7 +112,7 @@ def _once(function: Callable[..., Any], args: Sequence[Reader], place: str) -> G
 
     def call(frame: Frame, run: Evaluation) -> bool:
         try:
-            return bool(function(run, *[arg(frame) for arg in args]))
+            return function(run, *[arg(frame) for arg in args])  # type: ignore[no-any-return]
         except RuleError as error:
             error.place = error.place or place
             raise

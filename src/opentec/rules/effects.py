@@ -67,3 +67,4 @@ class Effects(msgspec.Struct):
     timers_cancelled: list[int] = []  # stored timers that are gone: cancelled, or fired
     programs: list[Program] = []
     state: dict[str, Any] = {}  # rule state by key; None deletes
+    fired: list[Fired] = []  # every rule that fired, timer rules included; the outcome's list is the same one

@@ -80,6 +80,9 @@ class Engine:
         self._run = Evaluation(self._shapes, self._cache, self._timers)
         self._run.selecting = self._selecting
         self._begin(0)
+        # counters as the last effects gave them
+        self._told_eid = -1
+        self._told = (-1, -1, -1)
 
     # state
 
@@ -125,6 +128,7 @@ class Engine:
         self._run = Evaluation(self._shapes, self._cache, self._timers)
         self._run.selecting = self._selecting
         self._run.next_timer = state.get("timer", 1)
+        self._told_eid, self._told = -1, (-1, -1, -1)
 
     def activate(self, rule_base: RuleBase) -> None:
         """Go on with another rule base; events, timers and counters stay. Raises SourceErrors and changes nothing."""
@@ -238,19 +242,20 @@ class Engine:
             run.timers_cancelled,
             run.programs,
             self._changed_state(),
+            self._fired,
         )
 
     def _changed_state(self) -> dict[str, Any]:
-        state, changes, cache, timer = self._state, self._changes, self._cache, self._run.next_timer
-        if state.get("eid") != self._next_eid:
-            state["eid"] = changes["eid"] = self._next_eid
+        changes, state, cache, run = self._changes, self._state, self._cache, self._run
+        if self._told_eid != self._next_eid:
+            self._told_eid = state["eid"] = changes["eid"] = self._next_eid
             state["handle"] = changes["handle"] = [self._second, self._handle]
-        if state.get("timer") != timer:
-            state["timer"] = changes["timer"] = timer
-        if state.get("f") != cache.f:
-            state["f"] = changes["f"] = cache.f
-        if state.get("f2") != cache.f2:
-            state["f2"] = changes["f2"] = cache.f2
+        told = run.next_timer, cache.f, cache.f2
+        if self._told != told:
+            for name, value in zip(("timer", "f", "f2"), told, strict=True):
+                if state.get(name) != value:
+                    state[name] = changes[name] = value
+            self._told = told
         return changes
 
     def _set_state(self, name: str, value: Any) -> None:
@@ -273,18 +278,20 @@ class Engine:
             # one per epoch, whoever writes it (spine: lease and failover)
             ident = f"failover:{epoch_of(record.position)}"
         event = self._receive(shape, payload.slots, ident, record.time, own=True)
-        run = self._run
-        counted, dropped = run.counted, run.dropped
-        if event.stored:
-            outcome = Outcome(_STORED, event, event.key)
-        elif dropped is not None:
-            outcome = Outcome(Disposition.DROPPED, counted, event.key, f"dropped by rule {dropped.full_name}")
-        elif counted is not None:
-            outcome = Outcome(Disposition.DROPPED, counted, event.key, f"it arrived CLOSED and closed {counted}")
-        else:
-            outcome = Outcome(Disposition.DROPPED, None, event.key, "it arrived CLOSED, and no duplicate is open")
-        self._receive_derived(record.time)
+        outcome = Outcome(_STORED, event, event.key) if event.stored else self._dropped(event)
+        if self._run.derived:
+            self._receive_derived(record.time)
         return outcome
+
+    def _dropped(self, event: Event) -> Outcome:
+        counted, rule = self._run.counted, self._run.dropped
+        if rule is not None:
+            reason = f"dropped by rule {rule.full_name}"
+        elif counted is not None:
+            reason = f"it arrived CLOSED and closed {counted}"
+        else:
+            reason = "it arrived CLOSED, and no duplicate is open"
+        return Outcome(Disposition.DROPPED, counted, event.key, reason)
 
     def _change(self, record: Record, target: Event | None, row: EventRow | None) -> Outcome:
         payload = decode_change(record.payload)

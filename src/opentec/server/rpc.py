@@ -1,6 +1,6 @@
 """Messages between the processes, and from commands to them: MessagePack behind a length, on unix sockets.
 
-A request is [id, operation, argument], its answer [id, ok, result]. What the server says unasked is [0, name, argument].
+A request is [id, operation, argument], its answer [id, ok, result]; what a server says unasked, [0, name, argument].
 """
 
 from __future__ import annotations

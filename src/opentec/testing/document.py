@@ -16,6 +16,7 @@ from opentec.events.errors import SourceError
 from opentec.events.names import nearest, shown
 
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes of one document
+MAX_DEPTH: Final = 32  # lists and mappings within one another
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -40,7 +41,7 @@ class Document:
         self._lines = text.replace("\r\n", "\n").split("\n")
         self.root: yaml.Node | None = None
         try:
-            self.root = yaml.compose(text, Loader=_LOADER)
+            self.root = _compose(text)
         except yaml.MarkedYAMLError as wrong:
             at = wrong.problem_mark or wrong.context_mark
             mark = Mark(at.line + 1, at.column + 1) if at is not None else Mark(1, 1)
@@ -48,8 +49,6 @@ class Document:
             self.report(mark, f"this is not YAML: {said}", "quote values that hold ': ' or begin with a sign")
         except yaml.YAMLError as wrong:
             self.report(Mark(1, 1), f"this is not YAML: {' '.join(str(wrong).split())}")
-        except RecursionError:
-            self.report(Mark(1, 1), "this is nested too deeply")
 
     def report(self, mark: Mark, message: str, hint: str = "") -> None:
         line = self._lines[mark.line - 1] if mark.line <= len(self._lines) else ""
@@ -99,6 +98,51 @@ class Document:
             self.report(mark_of(node), f"{what} must be one value, found {kind_of(node)}", hint)
             return None
         return Scalar(node.value, mark_of(node))
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The tree of the one document in a text, None where it is empty. Raises yaml.YAMLError.
+
+    yaml.compose does the same by recursion in C, and dies of text that is nested deeply.
+    """
+    root: yaml.Node | None = None
+    open_nodes: list[tuple[yaml.Node, str | None, list[yaml.Node]]] = []
+    anchors: dict[str, yaml.Node] = {}
+    for event in yaml.parse(text, Loader=_LOADER):
+        node: yaml.Node | None = None
+        anchor: str | None = None
+        match event:
+            case yaml.DocumentStartEvent() if root is not None:
+                raise _wrong(event, "a second document begins here")
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                if len(open_nodes) == MAX_DEPTH:
+                    raise _wrong(event, "lists and mappings are nested too deeply")
+                kind = yaml.MappingNode if isinstance(event, yaml.MappingStartEvent) else yaml.SequenceNode
+                open_nodes.append((kind("", [], event.start_mark), event.anchor, []))
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                node, anchor, items = open_nodes.pop()
+                pairs = zip(items[::2], items[1::2], strict=True)
+                node.value = list(pairs) if isinstance(node, yaml.MappingNode) else items
+            case yaml.ScalarEvent():
+                node, anchor = yaml.ScalarNode("", event.value, event.start_mark), event.anchor
+            case yaml.AliasEvent():
+                # known from its end on: what refers to a part of itself has no end
+                node = anchors.get(event.anchor)
+                if node is None:
+                    raise _wrong(event, f"nothing is named &{event.anchor} above")
+        if node is None:
+            continue
+        if anchor:
+            anchors[anchor] = node
+        if open_nodes:
+            open_nodes[-1][2].append(node)
+        else:
+            root = node
+    return root
+
+
+def _wrong(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _is(node: yaml.Node, text: str) -> bool:

@@ -216,6 +216,7 @@ class _Reader:
             )
         if parents and class_name == DISCARD:
             self._fail(number, self.lines[number - 1].index("FOLLOWS") + 1, f"{DISCARD} has no slots to inherit")
+            return {}
         return merged
 
     def _pattern(self, kind: str) -> Pattern | None:

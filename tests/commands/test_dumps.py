@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opentec.commands.log import text_of
+from opentec.commands.shown import event_text
+from opentec.events.records import Disposition, name_of, position_of
+from opentec.events.text import parse_event
+from opentec.ha.lease import Lease
+from tests.commands.rows import row
+from tests.commands.running import FakeProcess, Runner, lines
+
+Process = Callable[..., FakeProcess]
+AT = position_of(2, 352)
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def record(**values: Any) -> dict[str, Any]:
+    """A record as dispatch shows it."""
+    return {
+        "position": AT,
+        "time": 1074080912_000000,
+        "kind": 1,
+        "disposition": Disposition.STORED,
+        "reason": None,
+        "date_reception": 1074080912,
+        "event_handle": 3,
+    } | values
+
+
+EVENT = record(**{"class": "Su_Failure", "slots": {"source": "LOGFILE", "msg": "it's; so", "acl": ["a", "b c"]}})
+
+
+@pytest.mark.usefixtures("utc")
+def test_a_record_has_the_layout_of_old() -> None:
+    assert text_of(EVENT, 4) == (
+        "1~4~65537~1074080912(Jan 14 11:48:32 2004)\n"
+        "### EVENT ###\n"
+        "Su_Failure;\n"
+        "source=LOGFILE;\n"
+        "msg='it''s; so';\n"
+        "acl=[a, 'b c'];\n"
+        "END\n"
+        "\n"
+        "### END EVENT ###\n"
+        "PROCESSED\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("disposition", "reason", "last"),
+    [
+        (Disposition.WAITING, None, ["WAITING"]),
+        (Disposition.STORED, None, ["PROCESSED"]),
+        (Disposition.DROPPED, "dropped by rule a/b", ["PROCESSED"]),
+        (Disposition.REJECTED, "Class X undefined", ["PARSING_FAILED", "ERROR: Class X undefined"]),
+        (Disposition.FAILED, None, ["PARSING_FAILED", "ERROR: no reason is known"]),
+        (Disposition.WAITING, "the record is damaged", ["PARSING_FAILED", "ERROR: the record is damaged"]),
+        (Disposition.APPLIED, None, ["PROCESSED"]),
+    ],
+)
+def test_dispositions(disposition: Disposition, reason: str | None, last: list[str]) -> None:
+    text = text_of(EVENT | {"disposition": disposition, "reason": reason}, 1)
+    assert lines(text.partition("### END EVENT ###\n")[2]) == last
+
+
+def test_a_change_is_a_record_too() -> None:
+    change = record(**{"class": "CHANGE", "slots": {"status": "ACK"}, "event": [1772352000, 1, 1], "user": "root"})
+    assert "CHANGE;\nevent=1772352000.1;\nstatus=ACK;\nuser=root;\nEND\n" in text_of(change, 1)
+
+
+def test_what_is_no_event_is_shown_on_one_line() -> None:
+    text = text_of(record(text=b"\x03X;\n### END EVENT ###\nPROCESSED\x1b[2J\n\x01", disposition=3, reason="no"), 1)
+    assert lines(text)[2] == "X;\\n### END EVENT ###\\nPROCESSED\\x1b[2J"
+    assert lines(text)[-2:] == ["PARSING_FAILED", "ERROR: no"]
+    assert "### EVENT ###\n\n\n### END" in text_of(record(reason="the record is damaged", disposition=0), 1)
+
+
+@given(st.text(max_size=50))
+def test_no_value_can_forge_a_line_of_the_layout(value: str) -> None:
+    text = text_of(EVENT | {"slots": {"msg": value}}, 1)
+    assert len(text.split("\n")) == 9
+    assert len(re.findall(r"^###", text, flags=re.MULTILINE)) == 2
+
+
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=50))
+def test_the_text_of_an_event_reads_back(value: str) -> None:
+    assert parse_event(event_text("C", {"msg": value, "l": [value]})) == ("C", {"msg": value, "l": [value]})
+
+
+def test_the_log_comes_in_pages(tec: Runner, lease: Lease, process: Process) -> None:
+    pages = {
+        0: {"records": [EVENT], "next": 5},
+        5: {"records": [], "next": 9},
+        9: {"records": [EVENT | {"position": AT + 100}], "next": None},
+    }
+    dispatch = process("dispatch", lambda _, argument: pages[argument[0]])
+    shown = [json.loads(line) for line in lines(tec("log", "--json").out)]
+    assert [each["position"] for each in shown] == ["rx:2:352", "rx:2:452"]
+    assert [argument[0] for _, argument in dispatch.calls] == [0, 5, 9]
+    assert tec("log").out.count("### EVENT ###") == 2
+
+
+def test_json_names_event_class_disposition_and_reason(tec: Runner, lease: Lease, process: Process) -> None:
+    rejected = record(text=b"NO", disposition=3, reason="why", date_reception=0, event_handle=0)
+    process("dispatch", lambda *_: {"records": [EVENT, rejected], "next": None})
+    first, second = (json.loads(line) for line in lines(tec("log", "--json", "--after", "rx:1:0").out))
+    assert first == {
+        "source": "LOGFILE",
+        "msg": "it's; so",
+        "acl": ["a", "b c"],
+        "event": "1074080912.3",
+        "class": "Su_Failure",
+        "disposition": "STORED",
+        "reason": None,
+        "position": "rx:2:352",
+        "time": "2004-01-14T11:48:32Z",
+    }
+    assert (second["text"], second["event"], second["class"]) == ("NO", "rx:2:352", None)
+    assert (second["disposition"], second["reason"]) == ("REJECTED", "why")
+
+
+def test_a_wrong_position_is_usage(tec: Runner, lease: Lease) -> None:
+    assert tec("log", "--after", "7").status == 2
+
+
+def test_the_repository_is_dumped_in_pages(tec: Runner, lease: Lease, process: Process) -> None:
+    dispatch = process(
+        "dispatch", lambda _, wanted: [row(eid) for eid in range(wanted["after"] + 1, min(wanted["after"] + 3, 6))]
+    )
+    ran = tec("dump", "--json")
+    assert [json.loads(line)["event"] for line in lines(ran.out)] == [f"{1772352000 + eid}.1" for eid in range(1, 6)]
+    assert [wanted["after"] for _, wanted in dispatch.calls] == [0, 2, 4, 5]
+
+
+def test_a_dumped_event_shows_all_slots(tec: Runner, lease: Lease, process: Process) -> None:
+    process("dispatch", lambda _, wanted: [] if wanted["after"] else [row(1, slots='{"drive": "C:"}', msg="a\nb")])
+    out = tec("dump").out
+    assert out.startswith("TEC_Notice;\ndate_reception=1772352001;\nevent_handle=1;\nserver_handle=1;\n")
+    assert "\nmsg='a\\nb';\n" in out
+    assert out.endswith("\ndrive=C:;\nEND\n\n")
+
+
+def why(tec: Runner, process: Process, answer: Any, *arguments: str) -> Any:
+    process("dispatch", lambda *_: answer)
+    return tec("why", *arguments)
+
+
+def outcome(disposition: Disposition, **values: Any) -> list[Any]:
+    known = {"eid": None, "date": 1772352001, "handle": 1, "reason": None, "rules": None} | values
+    return [AT, disposition, known["eid"], known["date"], known["handle"], known["reason"], known["rules"]]
+
+
+def test_why_names_the_rules_and_what_they_did(tec: Runner, lease: Lease, process: Process) -> None:
+    rules = [
+        ["duplicates", "exact", ["count", "drop"], ["repeat_count of 1.1 is now 2", "dropped the event"], "", None],
+        ["heartbeat", "missed", [], [], "1.1", "info"],
+    ]
+    answer = {"outcome": outcome(Disposition.DROPPED, reason="dropped", rules=json.dumps(rules)), "event": None}
+    ran = why(tec, process, answer, "1772352001.1")
+    assert lines(ran.out) == [
+        "1772352001.1: DROPPED, log rx:2:352",
+        "  dropped",
+        "  rule duplicates/exact, count, drop",
+        "    repeat_count of 1.1 is now 2",
+        "    dropped the event",
+        "  rule heartbeat/missed for 1.1 when its timer was due",
+    ]
+    shown = json.loads(tec("why", "--json", "1772352001.1").out)
+    assert shown["rules"][0]["did"] == rules[0][3]
+    assert shown["disposition"] == "DROPPED"
+
+
+def test_why_of_a_stored_and_derived_event(tec: Runner, lease: Lease, process: Process) -> None:
+    event = row(4, cause_date_reception=1772352000, cause_event_handle=2)
+    answer = {"outcome": outcome(Disposition.STORED, eid=3), "event": event}
+    assert lines(why(tec, process, answer, "1772352004.1").out) == [
+        "1772352004.1 TEC_Notice (OPEN): STORED, log rx:2:352",
+        "  it was derived by a rule from the event of that record",
+        "  its cause is 1772352000.2",
+        "  no rule fired",
+    ]
+
+
+def test_why_of_a_position(tec: Runner, lease: Lease, process: Process) -> None:
+    answer = outcome(Disposition.REFUSED, reason="there is no event 1.1", date=1)
+    ran = why(tec, process, answer, name_of(AT))
+    assert lines(ran.out)[:2] == ["change of 1.1: REFUSED, log rx:2:352", "  there is no event 1.1"]
+
+
+def test_why_of_what_was_rejected(tec: Runner, lease: Lease, process: Process) -> None:
+    answer = outcome(Disposition.REJECTED, reason="class\x07", date=0, handle=0)
+    assert lines(why(tec, process, answer, name_of(AT)).out) == ["rx:2:352: REJECTED, log rx:2:352", "  class\\x07"]
+
+
+@pytest.mark.parametrize("name", ["1.1", "rx:1:1"])
+def test_why_of_nothing(tec: Runner, lease: Lease, process: Process, name: str) -> None:
+    ran = why(tec, process, None, name)
+    assert ran.status == 3
+    assert f"no outcome of {name} is known" in ran.err
+
+
+@pytest.mark.parametrize("name", ["1", "rx:1", "x"])
+def test_why_of_no_name_is_usage(tec: Runner, lease: Lease, name: str) -> None:
+    assert tec("why", name).status == 2
