@@ -62,7 +62,8 @@ def rules(count: int) -> str:
     for n in range(min(20, count - 20)):
         severity = ("FATAL", "CRITICAL")[n % 2]
         out.append(
-            f"""rule: escalate{n}: ( event: _e of_class 'Down{n // 2}' where [ severity: equals '{severity}', msg: _msg ],
+            f"""rule: escalate{n}: ( event: _e of_class 'Down{n // 2}' where
+    [ severity: equals '{severity}', msg: _msg ],
   action: ( set_event_administrator(_e, 'on call') ) )."""
         )
     for n in range(min(10, count - 40)):

@@ -52,7 +52,9 @@ class _Maker:
 
     def add(self, host: str, program: str, text: str) -> None:
         self.moment += timedelta(milliseconds=self.chance.randrange(1, 900))
-        self.lines.append(f"{self.moment:%b} {self.moment.day:2} {self.moment:%H:%M:%S} {host} {program}: {text}".encode())
+        self.lines.append(
+            f"{self.moment:%b} {self.moment.day:2} {self.moment:%H:%M:%S} {host} {program}: {text}".encode()
+        )
         self._come_back()
 
     def _come_back(self) -> None:
@@ -132,10 +134,10 @@ def _service(make: _Maker) -> None:
     host, unit = make.host(), make.chance.choice(tuple(UNITS))
     if (host, unit) in make.returns:
         return
-    make.add(host, "systemd[1]", f"{unit}: Main process exited, code=exited, status={make.chance.randrange(1, 4)}/FAILURE")
-    make.fails(
-        host, unit, "systemd[1]", f"{unit}: Failed with result 'exit-code'.", f"Started {unit} - {UNITS[unit]}."
+    make.add(
+        host, "systemd[1]", f"{unit}: Main process exited, code=exited, status={make.chance.randrange(1, 4)}/FAILURE"
     )
+    make.fails(host, unit, "systemd[1]", f"{unit}: Failed with result 'exit-code'.", f"Started {unit} - {UNITS[unit]}.")
     make.add(host, "systemd[1]", f"{unit}: Scheduled restart job, restart counter is at {make.chance.randrange(1, 6)}.")
 
 
@@ -147,7 +149,9 @@ def _link(make: _Maker) -> None:
 
 def _file_server(make: _Maker) -> None:
     server = make.chance.choice(("nas1", "nas2"))
-    make.fails(make.host(), server, "kernel", f"nfs: server {server} not responding, still trying", f"nfs: server {server} OK")
+    make.fails(
+        make.host(), server, "kernel", f"nfs: server {server} not responding, still trying", f"nfs: server {server} OK"
+    )
 
 
 def _kernel(make: _Maker) -> None:
@@ -172,7 +176,11 @@ def _noise(make: _Maker) -> None:
             make.add(host, f"postfix/smtpd[{make.pid()}]", f"connect from {client}")
             make.add(host, f"postfix/smtpd[{make.pid()}]", f"disconnect from {client}")
         case 1:
-            make.add(host, f"dhclient[{make.pid()}]", f"bound to 10.20.1.{chance.randrange(250)} -- renewal in {make.pid()} s")
+            make.add(
+                host,
+                f"dhclient[{make.pid()}]",
+                f"bound to 10.20.1.{chance.randrange(250)} -- renewal in {make.pid()} s",
+            )
         case 2:
             make.add(host, f"chronyd[{make.pid()}]", f"Selected source 10.20.0.{chance.randrange(1, 4)}")
         case 3:

@@ -1,4 +1,4 @@
-"""A newcomer's first quarter of an hour: start, post, look, acknowledge, stop; and the exit statuses scripts rely on."""
+"""A newcomer's first quarter of an hour: start, post, look, acknowledge, stop; with the exit statuses for scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_start_stop_status(make_cluster: MakeCluster) -> None:
     assert cluster.tec("status").returncode == 0
     again = cluster.tec("start")
     assert again.returncode == 0, again.stderr
-    table = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    table = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     mine = [line.split()[1] for line in table.splitlines() if str(cluster.directory) in line]
     assert sorted(mine) == sorted(PROCESSES)
     cluster.stop()
@@ -68,7 +68,7 @@ def test_post_and_what_becomes_of_it(server: Cluster) -> None:
     assert listed(server, "--class", "Load_Event")[0]["status"] == "CLOSED"
     assert server.tec("close", "1.1").returncode == 3
     dumped = [json.loads(line) for line in server.tec("log", "--json", check=True).stdout.splitlines()]
-    assert [entry["disposition"] for entry in dumped if entry.get("reason")] == ["REJECTED"]
+    assert [entry["disposition"] for entry in dumped if entry.get("reason")] == ["REJECTED", "REFUSED"]
     assert server.tec("why", event["event"]).returncode == 0
     server.stop()
     assert post("Load_Event", "TEST").returncode == 4

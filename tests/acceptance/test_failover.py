@@ -41,7 +41,7 @@ def finish(cluster: Cluster, load: Load) -> None:
 
 
 def test_the_active_server_is_killed(pair: Cluster) -> None:
-    assert pair.tec("status", node="brown").returncode == 4
+    assert pair.tec("status", "--node", "brown").returncode == 4
     sender = sender_to(pair)
     with Load([sender]) as load:
         wait_on(sender)
@@ -78,12 +78,32 @@ def test_the_active_server_hangs_and_wakes_up(pair: Cluster) -> None:
             one.signal(signal.SIGCONT)
         wait_for("the stale processes end", lambda: not any(five[name].alive for name in five if name != "tec_master"))
         # it may have been killed for sitting on the database's lock; otherwise it stands by again by itself
-        if five["tec_master"].alive:
-            pair.wait_standby("black")
+        if not five["tec_master"].alive:
+            pair.start("black")
+        pair.wait_standby("black")
         wait_on(sender)
         (notice,) = failovers(pair, 1)
         assert notice["reason"].startswith("no beat for")
         finish(pair, load)
+
+
+def test_a_node_that_gave_way_serves_again_like_any_other(pair: Cluster) -> None:
+    """It begins anew in the same process: its processes must write their logs, and nothing but their logs."""
+    master = pair.process("black", "tec_master")
+    master.signal(signal.SIGSTOP)
+    pair.wait_up("brown")
+    master.signal(signal.SIGCONT)
+    pair.wait_standby("black")
+    assert master.alive
+    pair.process("brown", "tec_master").signal(signal.SIGKILL)
+    pair.wait_up("black")
+    assert pair.process("black", "tec_master").pid == master.pid
+    for name, line in (("reception", "log recovered"), ("rule", "primed at"), ("dispatch", "repository claimed")):
+        log = (pair.directory / "log" / "black" / f"tec_{name}.log").read_text()
+        assert log.count(line) == 2, log
+    pair.stop()
+    for output in (pair.directory / "log").glob("*/output"):
+        assert output.read_text() == "", f"{output} holds what no log took"
 
 
 def test_a_planned_switch_and_the_stop_of_one_node(pair: Cluster) -> None:
@@ -99,7 +119,7 @@ def test_a_planned_switch_and_the_stop_of_one_node(pair: Cluster) -> None:
         pair.tec("stop", "--node", "brown", check=True)
         pair.wait_up("black")
         wait_on(sender)
-        assert pair.tec("status", node="brown").returncode == 3
+        assert pair.tec("status", "--node", "brown").returncode == 3
         assert len(failovers(pair, 2)) == 2
         pair.start("brown")
         finish(pair, load)

@@ -83,7 +83,7 @@ def test_a_standby_is_4(tec: Runner, lease: Lease, process: Process) -> None:
     process("master", lambda *_: report(node="brown", state="standby", healthy=False, epoch=None), node="brown")
     ran = tec("status", "--node", "brown")
     assert ran.status == 4
-    assert "active       black" in ran.out
+    assert "active      black" in ran.out
     chosen = json.loads(tec("status", "--json").out)
     assert (chosen["node"], chosen["nodes"]) == ("black", {"black": "up", "brown": "standby"})
     assert "node brown   standby" in tec("status").out

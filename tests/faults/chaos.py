@@ -1,12 +1,12 @@
 """`python -m tests.faults.chaos --kills N --stops N --seed N`: kill and stop processes under load, then count.
 
-Victims are each of the five processes, the master alone, the whole server, and the standby. A kill is SIGKILL at a
-random moment; a stop is SIGSTOP for longer than the lease's time to live, then SIGCONT. Faults come only when the server
-is healthy and a standby is ready. The last line on standard output is one JSON object; the exit status is 0 only if
-nothing was lost or doubled and every epoch that opened its port posted one notice.
+Victims are each of the five processes, the whole server, the standby, and a logfile adapter. A kill is SIGKILL at a
+random moment; a stop is SIGSTOP for longer than the lease's time to live, then SIGCONT. Faults come only when the
+server is healthy and a standby is ready. The last line on standard output is one JSON object; the exit status is 0 only
+if nothing was lost or doubled and every epoch that opened its port posted one notice.
 
 A gap is the longest time between two acknowledgements that a steady sender saw around a fault. It includes the sender's
-own patience: 1 s without an acknowledgement, or 0.5 s without an answer to its greeting, before it tries the next server.
+own patience: 1 s without an acknowledgement, 0.5 s without an answer to its greeting, before it tries the next server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,16 +28,14 @@ from tests.faults import plans
 from tests.faults.checker import Checker, Verdict
 from tests.faults.client import Load, Sender
 from tests.faults.harness import PATIENCE, PROCESSES, Cluster, Late, Process, wait_for
+from tests.faults.tailing import Tailing
 
 NODES = ("black", "brown")
-SERVER, STANDBY = "server", "standby"
-VICTIMS = (*PROCESSES, SERVER, STANDBY)
+SERVER, STANDBY, ADAPTER = "server", "standby", "adapter"
+VICTIMS = (*PROCESSES, SERVER, STANDBY, ADAPTER)
 HANG_AFTER = 1.5  # seconds, supervision.hang_after of the run
 HOLD = (1.2, 2.2)  # seconds that a stop lasts; the lease lives for 1 s
 STEADY_RATE = 200.0  # events a second of the sender that measures gaps
-
-# further victims: name -> what inflicts (cluster, signal number) and returns the processes it hit
-HOOKS: dict[str, Callable[[Cluster, signal.Signals], list[Process]]] = {}
 
 
 @dataclass
@@ -58,9 +55,10 @@ class Chaos:
 
     cluster: Cluster
     senders: list[tuple[Sender, plans.Plan]]
+    tailing: Tailing
     random: random.Random
     faults: list[Fault] = field(default_factory=list)
-    restarts: int = 0  # of nodes, by this program
+    restarts: int = 0  # of nodes and the adapter, by this program
 
     @property
     def steady(self) -> Sender:
@@ -86,9 +84,9 @@ class Chaos:
         return fault
 
     def _hit(self, active: str, standby: str, victim: str, number: signal.Signals) -> list[Process]:
-        if victim in HOOKS:
-            return HOOKS[victim](self.cluster, number)
-        if victim == STANDBY:
+        if victim == ADAPTER:
+            hit = [self.tailing.process()]
+        elif victim == STANDBY:
             hit = [self.cluster.process(standby, "tec_master")]
         elif victim == SERVER:
             five = self.cluster.five(active)
@@ -103,6 +101,7 @@ class Chaos:
         """Start nodes that died; wait until one serves and the other stands by."""
         end = time.monotonic() + PATIENCE
         while True:
+            self.restarts += self.tailing.restart_if_dead()
             for node in self.cluster.dead():
                 self.restarts += 1
                 self.cluster.start(node)
@@ -146,10 +145,9 @@ def senders_for(cluster: Cluster, folder: Path, rate: float) -> list[tuple[Sende
 
 def schedule(kills: int, stops: int, chance: random.Random) -> list[tuple[str, str]]:
     """Kinds and victims: every victim as often as every other, in random order."""
-    victims = [*VICTIMS, *HOOKS]
-    plan = [("kill", victims[n % len(victims)]) for n in range(kills)]
-    offset = chance.randrange(len(victims))
-    plan += [("stop", victims[(n + offset) % len(victims)]) for n in range(stops)]
+    plan = [("kill", VICTIMS[n % len(VICTIMS)]) for n in range(kills)]
+    offset = chance.randrange(len(VICTIMS))
+    plan += [("stop", VICTIMS[(n + offset) % len(VICTIMS)]) for n in range(stops)]
     chance.shuffle(plan)
     return plan
 
@@ -197,13 +195,15 @@ def run(kills: int, stops: int, seed: int, seconds: float | None, rate: float, k
         with Cluster(folder, NODES, hang_after=HANG_AFTER) as cluster:
             for node in NODES:
                 cluster.start(node)
-            chaos = Chaos(cluster, senders_for(cluster, effects, rate), chance)
-            with Load([sender for sender, _ in chaos.senders]) as load:
+            tailing = Tailing(folder / "tailed", cluster)
+            chaos = Chaos(cluster, senders_for(cluster, effects, rate), tailing, chance)
+            with tailing, Load([sender for sender, _ in chaos.senders]) as load:
                 _inflict_all(chaos, load, schedule(kills, stops, chance), seconds, started)
                 if not load.finish(PATIENCE):
                     raise Late(f"not everything is acknowledged: {[s.trouble for s, _ in chaos.senders]}")
+                tailing.finish()
             cluster.stop()
-            verdict = Checker(cluster.directory, chaos.senders).check()
+            verdict = Checker(cluster.directory, chaos.senders, lines=tailing.lines).check()
             sound = verdict.sound
             if not sound:
                 print(verdict, cluster.logs(), sep="\n", file=sys.stderr)
@@ -216,9 +216,7 @@ def run(kills: int, stops: int, seed: int, seconds: float | None, rate: float, k
     return 0 if sound else 1
 
 
-def _inflict_all(
-    chaos: Chaos, load: Load, plan: list[tuple[str, str]], seconds: float | None, started: float
-) -> None:
+def _inflict_all(chaos: Chaos, load: Load, plan: list[tuple[str, str]], seconds: float | None, started: float) -> None:
     for number, (kind, victim) in enumerate(plan, 1):
         if seconds is not None and time.monotonic() - started > seconds:
             break

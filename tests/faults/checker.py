@@ -36,6 +36,7 @@ class Verdict:
     rejected: int = 0
     closed: int = 0
     programs: int = 0
+    lines: int = 0  # of the tailed log that are stored
     waiting: int = 0  # records without an outcome
     epochs: int = 0  # that got as far as opening the port
     notices: int = 0
@@ -75,7 +76,9 @@ class _Sent:
 class Checker:
     """Compares an instance directory with what senders were promised."""
 
-    def __init__(self, directory: Path, senders: Sequence[tuple[Sender, Plan]]) -> None:
+    def __init__(self, directory: Path, senders: Sequence[tuple[Sender, Plan]], *, lines: int = 0) -> None:
+        """`lines` is how many lines were written to a tailed log, each of which must be one event."""
+        self._lines = lines
         self._verdict = Verdict()
         self._directory = directory
         self._sent = {sender.uuid: _Sent(sender, plan) for sender, plan in senders}
@@ -155,12 +158,16 @@ class Checker:
         verdict = self._verdict
         problems: dict[str, tuple[str, int]] = {}
         closings: Counter[str] = Counter()
+        lines: Counter[int] = Counter()
         repeats: dict[str, list[tuple[int, int]]] = {}
         query = 'SELECT eid, position, "class", status, repeat_count, slots FROM event ORDER BY eid'
         for eid, position, class_name, status, repeat_count, text in connection.execute(query):
             if not class_name.startswith("Load_"):
                 continue
             slots = json.loads(text) if text else {}
+            if class_name == "Load_Line":
+                lines[slots["number"]] += 1
+                continue
             if class_name == "Load_Closed":
                 closings[slots["subject"]] += 1
                 continue
@@ -180,6 +187,10 @@ class Checker:
                 repeats.setdefault(slots["subject"], []).append((eid, repeat_count or 0))
         self._judge_repeats(repeats)
         self._judge_closings(problems, closings)
+        verdict.lines = len(lines)
+        verdict.lost += [f"line {number} of the log" for number in range(1, self._lines + 1) if not lines[number]]
+        verdict.doubled += [f"line {number}: {count} events" for number, count in lines.items() if count > 1]
+        verdict.problems += [f"line {number} was never written" for number in lines if number > self._lines]
 
     def _judge_repeats(self, rows: dict[str, list[tuple[int, int]]]) -> None:
         """One row of a subject, and the others counted on it: rows + counts = records."""
@@ -268,7 +279,9 @@ class Checker:
         verdict = self._verdict
         ((epoch, position),) = connection.execute("SELECT epoch, position FROM repository").fetchall()
         if position > self._end:
-            verdict.problems.append(f"the repository stands at {name_of(position)}, the log ends at {name_of(self._end)}")
+            verdict.problems.append(
+                f"the repository stands at {name_of(position)}, the log ends at {name_of(self._end)}"
+            )
         if finished and position < self._end:
             verdict.problems.append(f"the repository stopped at {name_of(position)} of {name_of(self._end)}")
         if self._epochs and epoch < max(self._epochs) and finished:
@@ -290,7 +303,9 @@ class Checker:
             if not positions:
                 verdict.lost.append(f"{name} was acknowledged and is not in the log")
                 if sent.rows[number]:
-                    verdict.doubled.append(f"{name} is stored for {name_of(sent.row_positions[number])}, not in the log")
+                    verdict.doubled.append(
+                        f"{name} is stored for {name_of(sent.row_positions[number])}, not in the log"
+                    )
                 continue
             if len(positions) > 1:
                 verdict.doubled.append(f"{name} is in the log at {', '.join(map(name_of, positions))}")

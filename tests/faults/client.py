@@ -14,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Address = tuple[str, int]
 
@@ -194,8 +195,7 @@ class Sender:
         if last < self.acked or last > self.produced:
             self.violations.append(f"{self.name}: epoch {epoch} has {last}, {self.acked} to {self.produced} expected")
         self._acknowledge(last)
-        for _, data in self._waiting:
-            writer.write(data)
+        writer.write(b"".join(data for _, data in self._waiting))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while not self.drained:
@@ -223,9 +223,8 @@ class Sender:
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         while not self.drained:
             made = self._make_due()
-            for data in made:
-                writer.write(data)
             if made:
+                writer.write(b"".join(made))
                 await writer.drain()
             self._room.clear()
             pause = 0.2
@@ -242,7 +241,9 @@ class Sender:
         made = []
         now = time.monotonic()
         if self.rate:
-            self._base = max(self._base, now - max(0.1, 1 / self.rate))  # what an outage kept from being made is not made up for
+            self._base = max(
+                self._base, now - max(0.1, 1 / self.rate)
+            )  # what an outage kept from being made is not made up for
         while len(self._waiting) < self.window and not self._finish and self.produced != self.limit:
             if self.rate:
                 if self._base + 1 / self.rate > now:
@@ -259,7 +260,7 @@ class Sender:
     def longest_gap(self, since: float, until: float) -> float:
         """The longest time without an acknowledgement between two moments (monotonic seconds)."""
         times = [since, *(moment for moment, _ in self.acks if since < moment < until), until]
-        return max(after - before for before, after in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in pairwise(times))
 
 
 class Load:

@@ -259,11 +259,7 @@ class Cluster:
 
     def active(self) -> str | None:
         """The node that serves in the newest epoch, with all five processes ready."""
-        up = [
-            (status["epoch"], node)
-            for node in self.ports
-            if (status := self.status(node)) and status["healthy"]
-        ]
+        up = [(status["epoch"], node) for node in self.ports if (status := self.status(node)) and status["healthy"]]
         return max(up)[1] if up else None
 
     def standby(self) -> str | None:
@@ -307,7 +303,7 @@ class Cluster:
         found = []
         for one in processes():
             with contextlib.suppress(OSError):
-                inside = os.readlink(f"/proc/{one.pid}/cwd").startswith(str(self.directory))
+                inside = Path(f"/proc/{one.pid}/cwd").readlink().is_relative_to(self.directory)
                 if one.pid != os.getpid() and (inside or str(self.directory) in one.title):
                     found.append(one)
         return found

@@ -85,13 +85,17 @@ class LogView:
                 if sealed is None:
                     continue
                 if sealed.length not in (None, length):
-                    self.problems.append(f"{name} is sealed at {sealed.length} and, by {sealing.path.name}, at {length}")
+                    self.problems.append(
+                        f"{name} is sealed at {sealed.length} and, by {sealing.path.name}, at {length}"
+                    )
                 sealed.length = length
         for before, after in zip(self.segments, self.segments[1:], strict=False):
             if before.length is None:
                 self.problems.append(f"{before.path.name} is not sealed by any later segment")
             elif before.epoch == after.epoch and after.base != before.base + before.length:
-                self.problems.append(f"{after.path.name} begins at {after.base}, {before.base + before.length} expected")
+                self.problems.append(
+                    f"{after.path.name} begins at {after.base}, {before.base + before.length} expected"
+                )
         instances = {segment.header.get("instance") for segment in self.segments}
         if len(instances) > 1:
             self.problems.append(f"segments of several instances: {instances}")
@@ -115,8 +119,8 @@ class LogView:
         at = 0
         while at + _RECORD.size <= end:
             offset = segment.base + at
-            check, size, payload_check, kind, verdict, _, time, sequence, sender, file, covered, _ = _RECORD.unpack_from(
-                data, at
+            check, size, payload_check, kind, verdict, _, time, sequence, sender, file, covered, _ = (
+                _RECORD.unpack_from(data, at)
             )
             if crc32(data[at + 4 : at + _RECORD.size], crc32(struct.pack("<Q", offset), seed)) != check:
                 break
@@ -125,7 +129,9 @@ class LogView:
                 self.problems.append(f"{segment.path.name}: the payload at {offset} is damaged")
             position = segment.epoch << 44 | offset
             at += _RECORD.size + size
-            yield Record(position, position + _RECORD.size + size, kind, verdict, time, sender, sequence, file, covered, payload)
+            yield Record(
+                position, position + _RECORD.size + size, kind, verdict, time, sender, sequence, file, covered, payload
+            )
         if segment.length is not None and at != segment.length:
             self.problems.append(f"{segment.path.name}: records end at {at}, it is sealed at {segment.length}")
 

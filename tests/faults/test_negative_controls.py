@@ -2,7 +2,7 @@
 must not. Without these controls a checker that sees nothing would pass as well.
 
 The courses are forced by pauses between two steps of the server, never by sleeping. The helper that would hide the
-damage (a process that looks for a newer epoch four times a second and ends itself) is off in both halves (ha.md 4 (vi)).
+damage is off in both halves: a process that looks for a newer epoch four times a second and ends itself (ha.md 4 (vi)).
 """
 
 from __future__ import annotations

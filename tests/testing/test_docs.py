@@ -80,7 +80,9 @@ def test_the_example_is_what_the_page_writes() -> None:
 
 @pytest.mark.parametrize("name", ["root.baroc", "tec.baroc"])
 def test_the_example_has_the_shipped_base_classes(name: str) -> None:
-    assert (EXAMPLE / "TEC_CLASSES" / name).read_text() == (shipped("rules", "default", "TEC_CLASSES") / name).read_text()
+    assert (EXAMPLE / "TEC_CLASSES" / name).read_text() == (
+        shipped("rules", "default", "TEC_CLASSES") / name
+    ).read_text()
 
 
 def test_every_key_has_its_row() -> None:

@@ -109,8 +109,8 @@ def test_a_start_is_not_needed(tmp_path: Path) -> None:
             ["a.yaml:6:9: a step has no key 'evnt'; did you mean 'event'?"],
         ),
         (
-            HEAD + "      - at: 0s\n        wait: 3\n",
-            ["a.yaml:6:9: a step has no key 'wait'; a step has at, event, expect, expect_no"],
+            HEAD + "      - at: 0s\n        program: 3\n",
+            ["a.yaml:6:9: a step has no key 'program'; a step has at, event, expect, expect_no"],
         ),
         (
             HEAD + "      - at: 5\n        event: {class: A}\n",
@@ -147,7 +147,7 @@ def test_a_start_is_not_needed(tmp_path: Path) -> None:
             HEAD + "      - {at: 0s, expect: [], expect_no: [{}]}\n",
             [
                 "a.yaml:5:18: 'expect' is an empty list; name at least one event, or take it out",
-                "a.yaml:5:46: an expected event names neither a class nor a slot; write {class: ..., slot: value}",
+                "a.yaml:5:42: an expected event names neither a class nor a slot; write {class: ..., slot: value}",
             ],
         ),
         (
@@ -193,9 +193,25 @@ def test_a_file_with_too_many_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_nesting_without_end_is_an_error(tmp_path: Path) -> None:
-    (message,) = errors_of(tmp_path / "a.yaml", "[" * 100_000)
-    assert "a.yaml:" in message
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_nesting_without_end_is_an_error(tmp_path: Path, opening: str) -> None:
+    (message,) = errors_of(tmp_path / "a.yaml", opening * 100_000)
+    column = 1 + 32 * len(opening)
+    assert message.startswith(f"a.yaml:1:{column}: this is not YAML: lists and mappings are nested too deeply")
+
+
+def test_anchors(tmp_path: Path) -> None:
+    text = HEAD.replace("tests:", "tests:\n  - name: first\n    steps: &steps\n      - {at: 0s, event: {class: A}}")
+    spec = spec_of(tmp_path / "a.yaml", text.replace("    steps:\n", "    steps: *steps\n", 2))
+    assert [case.steps for case in spec.cases] == [spec.cases[0].steps] * 2
+    assert errors_of(tmp_path / "a.yaml", "rulebase: ..\ntests: &t\n  - *t\n")[0].startswith(
+        "a.yaml:3:5: this is not YAML: nothing is named &t above"
+    )
+
+
+def test_one_document(tmp_path: Path) -> None:
+    (message,) = errors_of(tmp_path / "a.yaml", "rulebase: ..\ntests: []\n---\nrulebase: ..\ntests: []\n")
+    assert message.startswith("a.yaml:3:1: this is not YAML: a second document begins here")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from opentec.commands.coercion import simplify
+
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     9: "\\t",
@@ -90,7 +92,9 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str] | None = None)
     global _debug
     _debug = bool(os.environ.get("TEC_DEBUG"))
     try:
-        typer.main.get_command(app)(args=None if arguments is None else list(arguments), prog_name=name)
+        command = typer.main.get_command(app)
+        simplify(command)
+        command(args=None if arguments is None else list(arguments), prog_name=name)
     except Exception as error:
         status, message = explain(error)
         if _debug:
@@ -133,6 +137,7 @@ def _is_expected(error: Exception) -> bool:
         ("opentec.ha.errors", "HaError"),
         ("opentec.rim.errors", "RepositoryError"),
         ("opentec.log.errors", "LogError"),
+        ("opentec.eif.errors", "EifError"),
     )
     for module, name in bases:
         base = getattr(sys.modules.get(module), name, None)

@@ -35,6 +35,8 @@ GROUPS: Final = {
     "Rule bases and adapters": {
         "test": "test:test",
         "adapter try": "adapter:try_lines",
+        "adapter logfile": "tecad:tecad_logfile",
+        "adapter nt": "tecad:tecad_nt",
     },
     "opentec": {
         "version": "version:version",
@@ -43,7 +45,7 @@ GROUPS: Final = {
 COMMANDS: Final = {name: target for group in GROUPS.values() for name, target in group.items()}
 _SUBGROUPS: Final = {
     "config": "The configuration, tec_server.toml.",
-    "adapter": "Adapters: try their formats.",
+    "adapter": "Adapters: run them, try their formats.",
 }
 
 

@@ -14,6 +14,8 @@ from opentec.commands.main import load
 # TEC's name -> command of `tec`
 TEC_NAMES: Final = {
     "postemsg": "post",
+    "tecad_logfile": "adapter logfile",
+    "tecad_nt": "adapter nt",
     "wpostemsg": "post",
     "wpostmsg": "post",
     "wstartesvr": "start",
@@ -32,6 +34,8 @@ def _as(name: str) -> NoReturn:
 
 
 postemsg = partial(_as, "postemsg")
+tecad_logfile = partial(_as, "tecad_logfile")
+tecad_nt = partial(_as, "tecad_nt")
 wpostemsg = partial(_as, "wpostemsg")
 wpostmsg = partial(_as, "wpostmsg")
 wstartesvr = partial(_as, "wstartesvr")

@@ -37,7 +37,13 @@ def test(
         ),
     ] = None,
     keyword: Annotated[
-        str, typer.Option("-k", metavar="NAME", help="Only tests with this in their name, in upper or lower case.")
+        str,
+        typer.Option(
+            "-k",
+            metavar="NAME",
+            show_default=False,
+            help="Only tests with this in their name, in upper or lower case.  [default: all]",
+        ),
     ] = "",
     first: Annotated[bool, typer.Option("-x", help="Stop at the first test that fails.")] = False,
     json: Json = False,
@@ -54,7 +60,7 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 
 def _run(paths: list[Path], keyword: str, first: bool, json: bool) -> TestStatus:
-    from opentec.testing.collect import collect
+    from opentec.testing.collection import collect
 
     collected = collect(paths)
     if collected.errors:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from opentec.testing.collect import Collected as Collected
-    from opentec.testing.collect import collect as collect
-    from opentec.testing.collect import find_specs as find_specs
+    from opentec.testing.collection import Collected as Collected
+    from opentec.testing.collection import collect as collect
+    from opentec.testing.collection import find_specs as find_specs
     from opentec.testing.results import Result as Result
     from opentec.testing.runner import Runner as Runner
     from opentec.testing.spec import Case as Case
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _HOME: Final = {
     "Case": "spec",
-    "Collected": "collect",
+    "Collected": "collection",
     "Result": "results",
     "Runner": "runner",
     "Spec": "spec",
-    "collect": "collect",
-    "find_specs": "collect",
+    "collect": "collection",
+    "find_specs": "collection",
     "read_spec": "spec",
 }
 

@@ -32,6 +32,19 @@ class Scalar(NamedTuple):
     mark: Mark
 
 
+class Sequence(NamedTuple):
+    items: list[Node]
+    mark: Mark
+
+
+class Mapping(NamedTuple):
+    pairs: list[tuple[Node, Node]]
+    mark: Mark
+
+
+Node = Scalar | Sequence | Mapping
+
+
 class Document:
     """One YAML file. Its readers report what is wrong in `errors` and give None, so that all errors come in one run."""
 
@@ -39,7 +52,7 @@ class Document:
         self.file = file
         self.errors: list[SourceError] = []
         self._lines = text.replace("\r\n", "\n").split("\n")
-        self.root: yaml.Node | None = None
+        self.root: Node | None = None
         try:
             self.root = _compose(text)
         except yaml.MarkedYAMLError as wrong:
@@ -57,113 +70,114 @@ class Document:
         )
 
     def mapping(
-        self, node: yaml.Node | None, what: str, known: Collection[str] | None, required: Collection[str] = ()
-    ) -> dict[str, tuple[Mark, yaml.Node]] | None:
+        self, node: Node | None, what: str, known: Collection[str] | None, required: Collection[str] = ()
+    ) -> dict[str, tuple[Mark, Node]] | None:
         """The keys of a mapping with their places and values; None (reported) when it is none.
 
         `known` None lets every key pass.
         """
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, Mapping):
             self.report(mark_of(node), f"{what} must be a mapping, found {kind_of(node)}", "write key: value")
             return None
-        found: dict[str, tuple[Mark, yaml.Node]] = {}
-        for key, value in node.value:
-            mark = mark_of(key)
-            if not isinstance(key, yaml.ScalarNode):
-                self.report(mark, f"a key of {what} must be a word, found {kind_of(key)}")
-            elif known is not None and key.value not in known:
-                near = nearest(key.value, known)
+        found: dict[str, tuple[Mark, Node]] = {}
+        for key, value in node.pairs:
+            if not isinstance(key, Scalar):
+                self.report(key.mark, f"a key of {what} must be a word, found {kind_of(key)}")
+            elif known is not None and key.text not in known:
+                near = nearest(key.text, known)
                 hint = f"did you mean {near!r}?" if near else f"{what} has {', '.join(known)}"
-                self.report(mark, f"{what} has no key {shown(key.value)}", hint)
-            elif key.value in found:
-                self.report(mark, f"{what} has the key {shown(key.value)} twice", "keep one")
+                self.report(key.mark, f"{what} has no key {shown(key.text)}", hint)
+            elif key.text in found:
+                self.report(key.mark, f"{what} has the key {shown(key.text)} twice", "keep one")
             else:
-                found[key.value] = mark, value
-        for key in required:
-            if key not in found and not any(_is(entry, key) for entry, _ in node.value):
-                self.report(mark_of(node), f"{what} has no {key!r}", f"add {key}: ...")
+                found[key.text] = key.mark, value
+        for key_name in required:
+            if key_name not in found:
+                self.report(node.mark, f"{what} has no {key_name!r}", f"add {key_name}: ...")
         return found
 
-    def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node] | None:
+    def sequence(self, node: Node, what: str) -> list[Node] | None:
         """The items of a list; None (reported) when it is none."""
-        if not isinstance(node, yaml.SequenceNode):
-            self.report(mark_of(node), f"{what} must be a list, found {kind_of(node)}", "write '- ' before each item")
+        if not isinstance(node, Sequence):
+            self.report(node.mark, f"{what} must be a list, found {kind_of(node)}", "write '- ' before each item")
             return None
-        return list(node.value)
+        return node.items
 
-    def scalar(self, node: yaml.Node, what: str) -> Scalar | None:
+    def scalar(self, node: Node, what: str) -> Scalar | None:
         """One value as the text that was written; None (reported) when it is a list or a mapping."""
-        if not isinstance(node, yaml.ScalarNode):
-            hint = "quote a text with a colon in it: 'C:'" if isinstance(node, yaml.MappingNode) else ""
-            self.report(mark_of(node), f"{what} must be one value, found {kind_of(node)}", hint)
+        if not isinstance(node, Scalar):
+            hint = "quote a text with a colon in it: 'C:'" if isinstance(node, Mapping) else ""
+            self.report(node.mark, f"{what} must be one value, found {kind_of(node)}", hint)
             return None
-        return Scalar(node.value, mark_of(node))
+        return node
 
 
-def _compose(text: str) -> yaml.Node | None:
+def _compose(text: str) -> Node | None:
     """The tree of the one document in a text, None where it is empty. Raises yaml.YAMLError.
 
     yaml.compose does the same by recursion in C, and dies of text that is nested deeply.
     """
-    root: yaml.Node | None = None
-    open_nodes: list[tuple[yaml.Node, str | None, list[yaml.Node]]] = []
-    anchors: dict[str, yaml.Node] = {}
+    root: Node | None = None
+    parents: list[tuple[Any, list[Node]]] = []  # events that opened a list or mapping, and what is in it so far
+    anchors: dict[str, Node] = {}
     for event in yaml.parse(text, Loader=_LOADER):
-        node: yaml.Node | None = None
+        node: Node | None = None
         anchor: str | None = None
         match event:
             case yaml.DocumentStartEvent() if root is not None:
                 raise _wrong(event, "a second document begins here")
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                if len(open_nodes) == MAX_DEPTH:
+                if len(parents) == MAX_DEPTH:
                     raise _wrong(event, "lists and mappings are nested too deeply")
-                kind = yaml.MappingNode if isinstance(event, yaml.MappingStartEvent) else yaml.SequenceNode
-                open_nodes.append((kind("", [], event.start_mark), event.anchor, []))
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                node, anchor, items = open_nodes.pop()
-                pairs = zip(items[::2], items[1::2], strict=True)
-                node.value = list(pairs) if isinstance(node, yaml.MappingNode) else items
+                parents.append((event, []))
+            case yaml.MappingEndEvent():
+                opening, items = parents.pop()
+                node = Mapping(list(zip(items[::2], items[1::2], strict=True)), _mark(opening))
+                anchor = opening.anchor
+            case yaml.SequenceEndEvent():
+                opening, items = parents.pop()
+                node = Sequence(items, _mark(opening))
+                anchor = opening.anchor
             case yaml.ScalarEvent():
-                node, anchor = yaml.ScalarNode("", event.value, event.start_mark), event.anchor
+                node = Scalar(event.value, _mark(event))
+                anchor = event.anchor
             case yaml.AliasEvent():
                 # known from its end on: what refers to a part of itself has no end
-                node = anchors.get(event.anchor)
+                node = anchors.get(str(event.anchor))
                 if node is None:
                     raise _wrong(event, f"nothing is named &{event.anchor} above")
         if node is None:
             continue
         if anchor:
             anchors[anchor] = node
-        if open_nodes:
-            open_nodes[-1][2].append(node)
+        if parents:
+            parents[-1][1].append(node)
         else:
             root = node
     return root
 
 
-def _wrong(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _wrong(event: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
-def _is(node: yaml.Node, text: str) -> bool:
-    return isinstance(node, yaml.ScalarNode) and bool(node.value == text)
+def mark_of(node: Node | None) -> Mark:
+    return Mark(1, 1) if node is None else node.mark
 
 
-def mark_of(node: yaml.Node | None) -> Mark:
-    return Mark(1, 1) if node is None else Mark(node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def kind_of(node: yaml.Node | None) -> str:
+def kind_of(node: Node | None) -> str:
     match node:
-        case None:
-            return "nothing"
-        case yaml.MappingNode():
+        case Scalar(text) if text:
+            return shown(text)
+        case Mapping():
             return "a mapping"
-        case yaml.SequenceNode():
+        case Sequence():
             return "a list"
-        case yaml.ScalarNode(value=""):
-            return "nothing"
-    return shown(node.value)
+    return "nothing"
 
 
 def read_document(path: Path, file: str) -> Document:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import yaml
 
 from opentec.events.errors import SourceErrors
 from opentec.events.names import shown
-from opentec.testing.document import Document, Mark, Scalar, mark_of, read_document
+from opentec.testing.document import Document, Mapping, Mark, Node, Scalar, Sequence, read_document
 from opentec.testing.instants import parse_at, parse_start
 
 DEFAULT_START: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z, of tests that say none
@@ -118,7 +117,7 @@ class _Reader:
         self.document = document
         self.steps = 0
 
-    def case(self, node: yaml.Node) -> Case | None:
+    def case(self, node: Node) -> Case | None:
         document = self.document
         found = document.mapping(node, "a test", CASE_KEYS, ("name", "steps"))
         if found is None:
@@ -135,17 +134,17 @@ class _Reader:
         for item in items or ():
             self.steps += 1
             if self.steps > MAX_STEPS:
-                document.report(mark_of(item), f"a file has at most {MAX_STEPS} steps", "split it")
+                document.report(item.mark, f"a file has at most {MAX_STEPS} steps", "split it")
                 return None
             step = self._step(item, before)
             if step is not None:
                 before = step.at
                 steps.append(step)
         if items is not None and not items:
-            document.report(mark_of(found["steps"][1]), "the test has no steps")
+            document.report(found["steps"][1].mark, "the test has no steps")
         if name is None or start is None:
             return None
-        return Case(document.file, mark_of(node), name.text, start, tuple(steps))
+        return Case(document.file, node.mark, name.text, start, tuple(steps))
 
     def _timed(self, scalar: Scalar | None, parse: Callable[[str], int]) -> int | None:
         if scalar is None:
@@ -156,13 +155,13 @@ class _Reader:
             self.document.report(scalar.mark, str(wrong))
             return None
 
-    def _step(self, node: yaml.Node, before: int) -> Step | None:
+    def _step(self, node: Node, before: int) -> Step | None:
         document = self.document
         found = document.mapping(node, "a step", STEP_KEYS, ("at",))
         if found is None:
             return None
-        if set(found) == {"at"} and len(node.value) == 1:
-            document.report(mark_of(node), "the step does nothing", "add event:, expect: or expect_no:")
+        if set(found) == {"at"} and isinstance(node, Mapping) and len(node.pairs) == 1:
+            document.report(node.mark, "the step does nothing", "add event:, expect: or expect_no:")
         scalar = document.scalar(found["at"][1], "'at'") if "at" in found else None
         at = self._timed(scalar, lambda text: parse_at(text, before))
         event = self._pattern(found["event"][1], "an event") if "event" in found else None
@@ -172,9 +171,9 @@ class _Reader:
         expect_no = self._patterns(found, "expect_no")
         if scalar is None or at is None:
             return None
-        return Step(mark_of(node), scalar.text, at, event, expect, expect_no)
+        return Step(node.mark, scalar.text, at, event, expect, expect_no)
 
-    def _patterns(self, found: dict[str, tuple[Mark, yaml.Node]], key: str) -> tuple[Pattern, ...]:
+    def _patterns(self, found: dict[str, tuple[Mark, Node]], key: str) -> tuple[Pattern, ...]:
         if key not in found:
             return ()
         mark, node = found[key]
@@ -184,12 +183,12 @@ class _Reader:
         patterns = (self._pattern(item, "an expected event") for item in items or ())
         return tuple(pattern for pattern in patterns if pattern is not None)
 
-    def _pattern(self, node: yaml.Node, what: str) -> Pattern | None:
+    def _pattern(self, node: Node, what: str) -> Pattern | None:
         document = self.document
         found = document.mapping(node, what, None)
         if found is None:
             return None
-        mark = mark_of(node)
+        mark = node.mark
         if not found:
             document.report(mark, f"{what} names neither a class nor a slot", "write {class: ..., slot: value}")
         name: Scalar | None = None
@@ -204,10 +203,10 @@ class _Reader:
                 slots[slot] = RawSlot(raw, slot_mark)
         return Pattern(name.text if name else None, name.mark if name else mark, slots, mark)
 
-    def _value(self, slot: str, node: yaml.Node) -> str | list[str] | None:
+    def _value(self, slot: str, node: Node) -> str | list[str] | None:
         document = self.document
-        if isinstance(node, yaml.SequenceNode):
-            items = [document.scalar(item, f"an item of slot {shown(slot)}") for item in node.value]
+        if isinstance(node, Sequence):
+            items = [document.scalar(item, f"an item of slot {shown(slot)}") for item in node.items]
             return None if None in items else [item.text for item in items if item is not None]
         scalar = document.scalar(node, f"the value of slot {shown(slot)}")
         return None if scalar is None else scalar.text

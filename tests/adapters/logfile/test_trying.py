@@ -56,8 +56,13 @@ def test_verdicts(tmp_path: Path) -> None:
 
 
 def test_the_nearest_format_is_named(tmp_path: Path) -> None:
-    near, far = tried(tmp_path, "Mar  1 08:00:00 h su: alice to root succeeded\n---\n")
+    near, short, long, far = tried(
+        tmp_path,
+        "Mar  1 08:00:00 h su: alice to root succeeded\nMar  1 08:00:00 h\n"
+        "Mar  1 08:00:00 h su: alice to root failed twice\n---\n",
+    )
     assert (near.verdict, near.place) == ("unmatched", "x.fmt:1")
     assert near.why == "Su_Failure expects 'failed' where the line has ' succeeded'"
-    assert far.place
-    assert "where the line has" in far.why or far.why == "no format begins as this line does"
+    assert short.why == "Su_Failure expects 'su: %s to %s failed' where the line ends"
+    assert long.why == "Su_Failure expects 'its end' where the line has ' twice'"
+    assert (far.place, far.why) == ("", "no format begins as this line does")

@@ -284,7 +284,17 @@ def event_text(class_name: str, slots: dict[str, str], limit: int) -> tuple[byte
             break
         cut = True
         text = format_event(class_name, slots).encode("utf-8", "replace")
-    while len(text) > HARD_LIMIT and slots:
-        slots = dict(list(slots.items())[:-1])
-        text, cut = format_event(class_name, slots).encode("utf-8", "replace"), True
+    if len(text) > HARD_LIMIT:
+        text, cut = format_event(class_name, _first_slots(slots)).encode("utf-8", "replace"), True
     return text, cut
+
+
+def _first_slots(slots: dict[str, str]) -> dict[str, str]:
+    """As many slots, from the first one on, as fit into any event even if every character were a quote."""
+    kept, size = {}, 1000
+    for name, value in slots.items():
+        size += len(name) + 2 * len(value.encode("utf-8", "replace")) + 4
+        if size > HARD_LIMIT:
+            break
+        kept[name] = value
+    return kept

@@ -10,7 +10,7 @@ from opentec.adapters.conf import AdapterConf
 from opentec.adapters.filters import passes
 from opentec.adapters.logfile.fmt import DISCARD, Context, Format
 from opentec.adapters.logfile.matcher import Matcher
-from opentec.adapters.logfile.pattern import Pattern, PatternError, pattern_of, tokenize
+from opentec.adapters.logfile.pattern import Pattern, PatternError, Token, pattern_of, tokenize
 from opentec.adapters.logfile.text import line_text
 
 Verdict = Literal["event", "discarded", "filtered", "unmatched"]
@@ -39,7 +39,7 @@ def try_file(conf: AdapterConf, formats: Sequence[Format], path: Path) -> Iterat
 def try_lines(conf: AdapterConf, formats: Sequence[Format], lines: Iterable[bytes], name: str) -> Iterator[Tried]:
     """As `try_file`, for lines of the file `name`."""
     matcher = Matcher(formats)
-    explainer = Explainer(formats)
+    explainer: Explainer | None = None
     context = Context(conf.label_host, conf.adapter_hostname, name)
     before: list[str] = []
     for number, raw in enumerate(lines, 1):
@@ -49,6 +49,7 @@ def try_lines(conf: AdapterConf, formats: Sequence[Format], lines: Iterable[byte
             consumed = found is not None and found[0].pattern.lines > 1
             before = [] if consumed else [*before, line][1 - matcher.window :]
         if found is None:
+            explainer = explainer or Explainer(formats)
             place, why = explainer.explain(line)
             yield Tried(number, line, "unmatched", "", place, {}, why)
         elif found[0].discards:
@@ -64,33 +65,42 @@ class Explainer:
     """Says which format comes nearest to a line that none matches, and where the line leaves it."""
 
     def __init__(self, formats: Sequence[Format]) -> None:
-        self._prefixes = []
+        self._formats: list[tuple[Format, list[Token]]] = []
+        self._patterns: dict[tuple[Token, ...], Pattern] = {}  # formats share their beginnings
         for format_ in formats:
             try:
                 tokens = tokenize(format_.pattern.source)
             except PatternError:
                 continue  # a REGEX has no parts to compare
             if tokens[0].is_specifier and format_.pattern.lines == 1:
-                prefixes: list[tuple[Pattern, str]] = []
-                for count in range(1, len(tokens)):
-                    if tokens[count - 1].kind != "blank":
-                        rest = "".join(token.text for token in tokens[count:])
-                        prefixes.append((pattern_of(tokens[:count], "", end=""), rest))
-                self._prefixes.append((format_, prefixes))
+                self._formats.append((format_, tokens))
 
     def explain(self, line: str) -> tuple[str, str]:
         """Place of the nearest format, or "", and a sentence."""
         best, best_end, best_rest = None, 0, ""
-        for format_, prefixes in self._prefixes:
-            for pattern, rest in reversed(prefixes):
-                match = pattern.match(line)
-                if match is not None:
-                    if match.end() > best_end and match.end() < len(line):
-                        best, best_end, best_rest = format_, match.end(), rest
-                    break
+        for format_, tokens in self._formats:
+            end, count = self._matched(line, tokens)
+            if end > best_end:
+                best, best_end, best_rest = format_, end, "".join(token.text for token in tokens[count:]).strip()
         if best is None:
             return "", "no format begins as this line does"
-        return (
-            best.place,
-            f"{best.class_name} expects {best_rest.strip()!r} where the line has {line[best_end:][:40]!r}",
-        )
+        if best_end >= len(line):
+            return best.place, f"{best.class_name} expects {best_rest!r} where the line ends"
+        here = line[best_end:][:40]
+        return best.place, f"{best.class_name} expects {best_rest or 'its end'!r} where the line has {here!r}"
+
+    def _matched(self, line: str, tokens: list[Token]) -> tuple[int, int]:
+        """How far into the line, and how many tokens, the beginning of a format matches."""
+        end = matched = 0
+        for count in range(1, len(tokens) + 1):
+            if tokens[count - 1].kind == "blank":
+                continue  # alone it would hide that the word in front of it is whole
+            key = tuple(tokens[:count])
+            pattern = self._patterns.get(key)
+            if pattern is None:
+                pattern = self._patterns[key] = pattern_of(list(key), "", end="")
+            match = pattern.match(line)
+            if match is None:
+                break
+            end, matched = match.end(), count
+        return end, matched

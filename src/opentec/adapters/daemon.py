@@ -1,0 +1,194 @@
+"""What every adapter does as a program: buffer, sender, and the loop that polls.
+
+The order is: events durable in the buffer first, positions saved after. A crash in between sends events again with the
+same identity, and the server notices; the other order would lose them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from opentec.adapters.conf import AdapterConf
+from opentec.eif.buffer import DiskBuffer
+from opentec.eif.errors import BufferFault
+from opentec.eif.reading import Buffered
+from opentec.eif.sender import AckedSender
+
+MAX_EVENT: Final = 65_536
+SMALL_BUFFER: Final = 1 << 20  # bytes, with BufferEvents=NO
+SAVE_EVERY: Final = 16  # rounds of a backlog between two saves of the positions
+_REASONS: Final = 1000
+
+Report = Callable[[str], None]
+
+
+class Reading(Protocol):
+    """An adapter between its sources and the buffer; the loop decides when it reads and when it makes durable."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is known to be left to read or to hand over."""
+
+    def step(self) -> bool:
+        """Read and hand over some events. True when there is more to do at once."""
+
+    def flush(self) -> None:
+        """Make durable what was handed over. Blocks on the disk."""
+
+    def save(self) -> None:
+        """Save the positions, after `flush`. Raises OSError, and the positions stay as they were."""
+
+    def close(self) -> None: ...
+
+
+class Ended(NamedTuple):
+    """How a run ended. `unconfirmed` events were not acknowledged; with a disk buffer the next run sends them."""
+
+    rejected: int
+    unconfirmed: int
+
+
+async def serve(
+    conf: AdapterConf,
+    name: str,
+    make: Callable[[DiskBuffer], Reading],
+    *,
+    once: bool = False,
+    stop: asyncio.Event | None = None,
+    adopt: bool = False,
+    wait: float | None = None,
+    report: Report = lambda _text: None,
+    advice: str = "",
+) -> Ended:
+    """Read and send until `stop` is set, or with `once` until everything was read and is acknowledged, at most `wait`
+    seconds for the latter.
+
+    `make` gives the adapter `name` over the opened buffer; `adopt` says that the buffer has moved here on purpose.
+    `report` gets sentences for a person, `advice` follows the reason of a rejected event. Raises BufferFault and what
+    `make` raises.
+    """
+    stop = stop if stop is not None else asyncio.Event()
+    with open_buffer(conf, name, adopt, report) as buffer:
+        adapter = make(buffer)
+        sender = AckedSender(
+            buffer, conf.servers, retry_interval=conf.retry_interval, on_rejected=_rejections(report, advice)
+        )
+        stop_sending = asyncio.Event()
+        sending = asyncio.create_task(sender.run(stop_sending))
+        reading = asyncio.create_task(_read(conf, adapter, buffer, sender, once, stop, report))
+        try:
+            # the end of either one is the end of both: a sender that died must not go unnoticed
+            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await sending
+            await reading
+            if once and not stop.is_set():
+                await _drain(sender, stop, sending, wait)
+                await _settle(conf, adapter, buffer, report)
+        finally:
+            stop_sending.set()
+            reading.cancel()
+            await asyncio.gather(reading, sending, return_exceptions=True)
+            adapter.close()
+        return Ended(sender.counters.rejected, buffer.pending)
+
+
+async def _read(
+    conf: AdapterConf,
+    adapter: Reading,
+    buffer: DiskBuffer,
+    sender: AckedSender,
+    once: bool,
+    stop: asyncio.Event,
+    report: Report,
+) -> None:
+    problem = ""
+    rounds = 0
+    while not stop.is_set():
+        rounds += 1
+        try:
+            more = adapter.step()
+            await asyncio.to_thread(adapter.flush)
+            if not more or rounds % SAVE_EVERY == 0:
+                await _settle(conf, adapter, buffer, report)
+            now = ""
+        except BufferFault as error:
+            more, now = False, str(error)  # what was appended stays in memory, and the next round tries again
+        if now and now != problem:
+            report(now)
+        problem = now
+        sender.wake()
+        if more:
+            continue
+        if once and not adapter.has_work and not problem:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), conf.poll_interval)
+    with contextlib.suppress(BufferFault):
+        await asyncio.to_thread(adapter.flush)
+        await _settle(conf, adapter, buffer, report)
+
+
+async def _settle(conf: AdapterConf, adapter: Reading, buffer: DiskBuffer, report: Report) -> None:
+    """Save the positions. What is buffered in memory only must have been acknowledged before."""
+    if conf.buffering != "YES" and buffer.pending:
+        return
+    try:
+        await asyncio.to_thread(adapter.save)
+    except OSError as error:
+        report(f"the positions cannot be saved: {error}; after a restart events are sent again, and noticed")
+
+
+async def _drain(sender: AckedSender, stop: asyncio.Event, sending: asyncio.Task[None], wait: float | None) -> None:
+    tasks = {asyncio.ensure_future(sender.drained()), asyncio.ensure_future(stop.wait())}
+    try:
+        await asyncio.wait({*tasks, sending}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            await sending
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _rejections(report: Report, advice: str) -> Callable[[Buffered, str], None]:
+    told: set[str] = set()
+
+    def rejected(event: Buffered, reason: str) -> None:
+        # one wrong format rejects every event of its kind: each reason once, and no list that grows for ever
+        if reason not in told and len(told) < _REASONS:
+            told.add(reason)
+            report(f"the server recorded an event as rejected: {reason}" + (f"; {advice}" if advice else ""))
+
+    return rejected
+
+
+@contextlib.contextmanager
+def open_buffer(conf: AdapterConf, name: str, adopt: bool, report: Report) -> Iterator[DiskBuffer]:
+    """BufferEvents=YES: on disk. MEMORY_ONLY: as large, in memory. NO: in memory, and small. Raises BufferFault."""
+    size = SMALL_BUFFER if conf.buffering == "NO" else conf.buffer_max_kb * 1024
+    path, temporary = conf.buffer_path, None
+    if conf.buffering != "YES" or path is None:
+        memory = Path("/dev/shm")  # noqa: S108  # a file system in memory; mkdtemp makes a private folder
+        temporary = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=memory if memory.is_dir() else None))
+        if path is not None:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)  # for the positions
+        path = temporary
+    try:
+        buffer = DiskBuffer(
+            path,
+            max_size=size,
+            max_event=MAX_EVENT,
+            adopt=adopt,
+            on_damage=lambda damage: report(f"the disk buffer is damaged: {damage}"),
+        )
+        with buffer:
+            yield buffer
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""The shipped rule base: its own tests, and that they leave no rule out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from opentec.rules.rulebase import RuleBase, load_rule_base
+from opentec.shipped import shipped
+from opentec.testing.binding import BoundCase, bind
+from opentec.testing.collection import find_specs
+from opentec.testing.report import as_text
+from opentec.testing.runner import Runner
+from opentec.testing.spec import read_spec
+from tests.testing.kit import spec_of
+
+FOLDER = shipped("rules", "default")
+
+
+@cache
+def base() -> RuleBase:
+    return load_rule_base(FOLDER)
+
+
+@cache
+def runner() -> Runner:
+    return Runner(base(), FOLDER)
+
+
+def cases() -> list[BoundCase]:
+    found, errors = find_specs([FOLDER])
+    assert not errors
+    return [bound for path in found for bound in bind(read_spec(path), base().classes)]
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("bound", CASES, ids=lambda bound: bound.case.name)
+def test_rule_base(bound: BoundCase) -> None:
+    result = runner().run(bound)
+    assert result.passed, as_text(result)
+
+
+def test_every_rule_has_fired() -> None:
+    fired = {rule for bound in CASES for rule in runner().run(bound).fired}
+    assert fired == {f"{rule_set.name}/{rule.name}" for rule_set in base().rule_sets for rule in rule_set.rules}
+
+
+def test_every_rule_says_what_it_is_for() -> None:
+    assert [rule.name for rule_set in base().rule_sets for rule in rule_set.rules if not rule.description] == []
+
+
+def test_every_rule_set_has_its_file_of_tests() -> None:
+    assert {path.stem for path in (FOLDER / "tests").glob("*.yaml")} == {rule_set.name for rule_set in base().rule_sets}
+
+
+def test_the_settings_are_the_defaults() -> None:
+    assert base().settings == type(base().settings)()
+
+
+def test_a_watch_that_left_the_cache_raises_no_alarm(tmp_path: Path) -> None:
+    """The cache is too small for the events of a minute: the next heartbeat begins a new watch, the old one ends."""
+    small = msgspec.structs.replace(base(), settings=msgspec.structs.replace(base().settings, cache_size=5))
+    beat = "      - {at: 100s, event: {class: TEC_Heartbeat, hostname: web1, interval: 60}}\n"
+    text = "rulebase: ..\ntests:\n  - name: t\n    steps:\n" + beat.replace("100s", "0s")
+    text += "".join(
+        f"      - {{at: 1s, event: {{class: Logfile_Message, hostname: web1, msg: m{n}}}}}\n" for n in range(10)
+    )
+    text += beat + "      - {at: 150s, expect: [{class: TEC_Heartbeat, repeat_count: 0, status: CLOSED}]}\n"
+    text += "      - {at: 249s, expect_no: [{class: TEC_Heartbeat_Missed}]}\n"
+    text += "      - {at: 250s, expect: [{class: TEC_Heartbeat_Missed}]}\n"
+    spec = spec_of(tmp_path / "t.yaml", text)
+    (bound,) = bind(spec, small.classes)
+    result = Runner(small).run(bound)
+    assert result.passed, as_text(result)
