@@ -273,7 +273,7 @@ def _print(sums: Sums, tale: Tale, folder: Path, console: Console) -> None:
             console.print(f"{title}: {item}", style="red", highlight=False, markup=False)
         if len(found) > NAMED:
             console.print(f"{title}: and {len(found) - NAMED} more", style="red", highlight=False)
-    directory = _short(folder / "tec")
+    directory, tec = _short(folder / "tec"), _short(Path(sys.executable).with_name("tec"))
     verdict = (
         "Every line is accounted for: nothing lost, nothing doubled."
         if sums.good
@@ -284,9 +284,9 @@ def _print(sums: Sums, tale: Tale, folder: Path, console: Console) -> None:
         f"""
 Two nodes shared one directory. One was killed, the other hung; the standby took over, after {gaps}.
 {verdict}
-  tec list -d {directory} --severity MINOR     the problems that are left; without --severity everything
-  tec why -d {directory} EVENT                 which rules made an event what it is; its key stands first in the list
-  tec log -d {directory}                       the reception log: one order for everything, with what became of it""",
+  {tec} list -d {directory} --severity MINOR     the problems that are left; without --severity everything
+  {tec} why -d {directory} EVENT                 which rules made an event what it is; its key stands first in the list
+  {tec} log -d {directory}                       the reception log: one order for everything, with what became of it""",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -295,8 +295,8 @@ Two nodes shared one directory. One was killed, the other hung; the standby took
 
 def _short(path: Path) -> Path:
     with contextlib.suppress(ValueError):
-        return path.resolve().relative_to(Path.cwd())
-    return path.resolve()
+        return path.absolute().relative_to(Path.cwd())
+    return path.absolute()
 
 
 if __name__ == "__main__":

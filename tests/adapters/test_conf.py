@@ -36,6 +36,16 @@ def test_defaults() -> None:
     assert not found.notes
 
 
+def test_paths_do_not_depend_on_where_the_adapter_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.conf"
+    file.write_text(LEAST + "LogSources=logs/app.log")
+    (tmp_path / "logs").mkdir()
+    for folder, path in ((tmp_path, "a.conf"), (tmp_path / "logs", "../a.conf"), (tmp_path, str(file))):
+        monkeypatch.chdir(folder)
+        found = read_conf(Path(path))
+        assert (found.log_sources, found.buffer_path) == ([str(tmp_path / "logs/app.log")], tmp_path / "buffer")
+
+
 def test_all_keywords() -> None:
     found = parse_conf(
         """

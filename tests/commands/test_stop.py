@@ -213,8 +213,8 @@ class Started:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.word: dict[str, Any] | Exception = {"state": "up", "epoch": 3}
         self.calls: list[tuple[str, str]] = []
-        monkeypatch.setattr(server_start, "start_daemon", lambda *given: self(("daemon", given[1])))
-        monkeypatch.setattr(server_start, "run_foreground", lambda *given: self(("foreground", given[1])))
+        monkeypatch.setattr(server_start, "start_daemon", lambda *given, **_: self(("daemon", given[1])))
+        monkeypatch.setattr(server_start, "run_foreground", lambda *given, **_: self(("foreground", given[1])))
 
     def __call__(self, call: tuple[str, str]) -> dict[str, Any]:
         self.calls.append(call)

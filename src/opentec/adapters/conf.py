@@ -274,7 +274,8 @@ class _Reader:
         return int(text)
 
     def _paths(self) -> None:
-        folder = self.path.parent
+        # a log's path is part of its lines' identity: it must not depend on where the adapter was started from
+        folder = self.path.parent.resolve()
         for name, slot in (("BufEvtPath", "buffer_path"), ("UnmatchLog", "unmatch_log"), ("FormatFile", "format_file")):
             if entry := self._one(name):
                 setattr(self.conf, slot, folder / entry.value)

@@ -15,6 +15,9 @@ def start(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the foreground, for service units and containers.")
     ] = False,
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="Go on although records between repository and log are missing.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -30,8 +33,8 @@ def start(
     name = choose_node(instance, node)
     try:
         if foreground:
-            run_foreground(instance, name, warn)
-        word = start_daemon(instance, name, warn)
+            run_foreground(instance, name, warn, accept_gap=accept_gap)
+        word = start_daemon(instance, name, warn, accept_gap=accept_gap)
     except AlreadyRunning as error:
         if foreground:
             raise

@@ -110,6 +110,23 @@ def decode_header(encoded: bytes, preamble: Preamble) -> SegmentHeader | None:
         return None
 
 
+class _Seals(msgspec.Struct):
+    sealed: dict[str, int] = {}
+
+
+_seals_decoder = msgspec.msgpack.Decoder(_Seals)
+
+
+def decode_sealed(encoded: bytes, preamble: Preamble) -> dict[str, int] | None:
+    """What an encoded header seals, without its table, which may be large; None when the header is damaged."""
+    if crc32(encoded) != preamble.header_crc:
+        return None
+    try:
+        return _seals_decoder.decode(encoded).sealed
+    except msgspec.DecodeError:
+        return None
+
+
 def encode_record(
     seed: int,
     offset: int,

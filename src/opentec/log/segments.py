@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from opentec.events.records import Kind, decode_activate, position_of
+from opentec.events.records import Kind, decode_activate, epoch_of, position_of
 from opentec.log.codec import (
     HEADER_AT,
     RECORD_SIZE,
@@ -16,6 +16,7 @@ from opentec.log.codec import (
     SegmentHeader,
     decode_header,
     decode_preamble,
+    decode_sealed,
     next_valid,
     parse_segment_name,
     scan,
@@ -63,6 +64,12 @@ def segment_paths(directory: Path) -> list[Path]:
     return [path for key, path in sorted((key, path) for key, path in named if key is not None)]
 
 
+def read_preamble(path: Path) -> Preamble:
+    """The preamble of a segment. Raises LogError, LogVersionError, OSError."""
+    with path.open("rb") as file:
+        return decode_preamble(file.read(HEADER_AT), path.name)
+
+
 def read_head(path: Path) -> tuple[Preamble, SegmentHeader | None]:
     """Preamble and header of a segment; the header is None when damaged. Raises LogError, LogVersionError, OSError."""
     with path.open("rb") as file:
@@ -79,18 +86,28 @@ def marked_bad(path: Path) -> int | None:
 
 
 def segments(directory: Path) -> list[Segment]:
-    """All segments in order, each with its sealed length if a later one seals it."""
-    found: list[tuple[Path, Preamble]] = []
+    """All segments in order, each with its sealed length if a later one seals it.
+
+    A header names every segment before its own, so only the newest readable one is read: each may hold a table of
+    many megabytes. What it does not name was made behind its back by a server that had been superseded: nothing of
+    that was ever acknowledged, and it holds nothing.
+    """
+    found = [(path, read_preamble(path)) for path in segment_paths(directory)]
     sealed: dict[str, int] = {}
-    for path in segment_paths(directory):
-        preamble, header = read_head(path)
-        found.append((path, preamble))
-        if header is not None:
-            sealed.update(header.sealed)
+    sealed_by = 0  # epoch of the header that `sealed` comes from
+    for path, preamble in reversed(found):
+        with path.open("rb") as file:
+            file.seek(HEADER_AT)
+            said = decode_sealed(file.read(preamble.header_length), preamble)
+        if said is not None:
+            sealed, sealed_by = said, preamble.epoch
+            break
     result = []
     for index, (path, preamble) in enumerate(found):
         length = sealed.get(path.name)
-        if length is None and index + 1 < len(found):
+        if length is None and preamble.epoch < sealed_by:
+            length = 0
+        elif length is None and index + 1 < len(found):
             following = found[index + 1][1]
             if following.epoch == preamble.epoch:  # the header that sealed it is damaged, the bases still tell
                 length = following.base - preamble.base
@@ -214,3 +231,16 @@ def _note(record: RawRecord, table: SenderTable) -> None:
         table.saw(record.sender, record.sequence, record.time, record.flags)
     if record.file:
         table.saw_file(record.file, record.path, record.end_offset, record.time)
+
+
+def bytes_between(directory: Path, first: int, end: int) -> int:
+    """Bytes of records between two positions, which may lie in different epochs."""
+    if end <= first:
+        return 0
+    if epoch_of(first) == epoch_of(end):
+        return end - first
+    total = 0
+    for segment in segments(directory):
+        upto = min(end, segment.end) if segment.end is not None else end
+        total += max(0, upto - max(first, segment.start))
+    return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 from opentec.log.codec import FLAG_ONCE, SegmentHeader
 
@@ -72,9 +72,6 @@ class SenderTable:
             for sender, entry in self.senders.items()
             if now - entry[1] <= (ONCE_HORIZON if entry[2] else LONG_HORIZON)
         }
-        if len(self.senders) > MAX_ENTRIES:
-            by_age = sorted(self.senders.items(), key=lambda item: (not item[1][2], item[1][1]))
-            self.senders = dict(by_age[len(by_age) - MAX_ENTRIES :])
         newest: dict[int, int] = {}
         kept: dict[int, tuple[int, int, int]] = {}
         for generation, entry in sorted(self.files.items(), key=lambda item: -item[1][2]):
@@ -82,3 +79,16 @@ class SenderTable:
             if seen <= GENERATIONS_PER_PATH and now - entry[2] <= FILE_HORIZON:
                 kept[generation] = entry
         self.files = kept
+        self._cut(len(self.senders) + len(self.files) - MAX_ENTRIES)
+
+    def _cut(self, excess: int) -> None:
+        """Forget so many entries: one-shot senders first, then the oldest of the others, senders and files alike."""
+        if excess <= 0:
+            return
+        entries: list[tuple[bool, int, dict[Any, Any], bytes | int]] = [
+            *((not once, time, self.senders, sender) for sender, (_, time, once) in self.senders.items()),
+            *((True, time, self.files, generation) for generation, (_, _, time) in self.files.items()),
+        ]
+        entries.sort(key=lambda entry: entry[:2])
+        for _, _, table, key in entries[:excess]:
+            del table[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -175,8 +176,9 @@ class LogWriter:
             os.ftruncate(self._fd, self._fd_at + self._fd_written)
             os.fsync(self._fd)
         except OSError:
-            mark = self.directory / f"{self._fd_name}.bad"
-            mark.write_text(str(self._fd_written))
+            # a disk that takes neither must not hide that writing failed: the node gives way all the same
+            with contextlib.suppress(OSError):
+                (self.directory / f"{self._fd_name}.bad").write_text(str(self._fd_written))
 
     def _make_segment(self, chunk: Chunk) -> None:
         number = self._next_number()

@@ -63,6 +63,10 @@ class Fatal(Exception):
     """The server cannot run as things are; the text says why and what to do."""
 
 
+class Restart(Exception):
+    """This process ends so that its successor begins afresh; the text says why."""
+
+
 class Demote(Exception):
     """This node must give way to the standby; the text says why."""
 
@@ -118,28 +122,34 @@ async def _guarded(name: str, context: Context, main: Callable[[Context], Awaita
     work = asyncio.ensure_future(main(context))
     try:
         done, _ = await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()  # a dead task inside a process ends the process
+        for task in (beat, work):  # a newer epoch explains whatever else went wrong
+            if task in done:
+                task.result()  # a dead task inside a process ends the process
         log.error("ended without a reason")
         return EXIT_FAILED
     except (Superseded, EpochSuperseded) as error:
         log.error("%s", error)
         return EXIT_SUPERSEDED
-    except Fatal as error:
-        log.error("%s", error)
-        (context.runtime / "fatal").write_text(f"tec_{name}: {error}\n")
-        return EXIT_FATAL
+    except Restart as error:
+        log.warning("starting again: %s", error)
+        return EXIT_FAILED
     except Demote as error:
-        log.error("giving way: %s", error)
-        (context.runtime / "fatal").write_text(f"tec_{name}: {error}\n")
-        return EXIT_DEMOTE
-    except LogError as error:
-        log.error("%s", error)
-        (context.runtime / "fatal").write_text(f"tec_{name}: {error}\n")
-        return EXIT_FATAL
+        return _last_words(name, context, f"giving way: {error}", EXIT_DEMOTE)
+    except (Fatal, LogError) as error:
+        return _last_words(name, context, str(error), EXIT_FATAL)
     except Exception:
         log.exception("unexpected error")
         return EXIT_FAILED
+
+
+def _last_words(name: str, context: Context, reason: str, status: int) -> int:
+    """Leave the reason where the master reads it; whatever a superseded server stumbles over is its successor's work."""
+    logging.getLogger(name).error("%s", reason)
+    if not hooks.unsafe("no-self-exit") and context.superseded():
+        return EXIT_SUPERSEDED
+    with contextlib.suppress(OSError):  # the exit status says it too
+        (context.runtime / "fatal").write_text(f"tec_{name}: {reason}\n")
+    return status
 
 
 async def _beat(context: Context, child: int) -> None:

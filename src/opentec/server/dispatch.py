@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from opentec.events.image import EventKey
+from opentec.events.image import EventKey, EventRow
 from opentec.events.records import name_of, position_of
 from opentec.ha import epochs
 from opentec.ha.errors import FenceFailed
 from opentec.ha.fence import Fenced, kill_stale
+from opentec.log.errors import LogError
 from opentec.log.segments import segments
 from opentec.rim.batch import Batch
 from opentec.rim.errors import (
@@ -37,6 +38,8 @@ _ME: Final = CHILDREN.index("dispatch")
 _RETRY: Final = 0.25
 _PRUNE: Final = 10.0
 _OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
+_PAGE_BYTES: Final = 32 << 20
+_INTERNAL: Final = frozenset(("batch", "rule-hello", "task-hello", "task-claim", "task-finish"))
 _decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
 
 
@@ -111,7 +114,11 @@ class Dispatch:
 
     async def _skip_gap(self, position: int) -> int:
         """An operator accepted that records are missing: the repository goes on where the log begins."""
-        oldest = segments(self._context.instance.rx)[0].start
+        while not (found := segments(self._context.instance.rx)):
+            await asyncio.sleep(_RETRY)  # reception is about to make the first one
+        if any(part.start <= position and (part.end is None or position <= part.end) for part in found):
+            return position  # skipped before this process was started again
+        oldest = found[0].start
         target = oldest if oldest > position else position_of(self._context.epoch, 0)
         _log.error("gap accepted: from %s to %s", name_of(position), name_of(target))
         await self._retried(self._repository.commit, Batch(before=position, after=target), self._context.epoch)
@@ -163,21 +170,23 @@ class Dispatch:
             self._task = None
 
     async def _handle(self, peer: Peer, operation: str, argument: Any) -> Any:
+        if operation in _INTERNAL and not peer.is_own:
+            raise Refused(f"{operation!r} is between the processes of this server")
         match operation:
             case "batch":
                 return await self._batch(peer, argument)
             case "rule-hello":
                 return await self._rule_hello(peer)
             case "prime-state":
-                return await self._repository.rule_state()
+                return await self._retried(self._repository.rule_state)
             case "prime-events":
-                return await self._repository.cached_events(*argument)
+                return _page(await self._retried(self._repository.cached_events, *argument))
             case "prime-timers":
-                return await self._repository.timers(argument)
+                return await self._retried(self._repository.timers, argument)
             case "event-row":
-                return await self._repository.event_by_key(_key(argument))
+                return await self._retried(self._repository.event_by_key, _key(argument))
             case "event-by-eid":
-                return await self._repository.event_row(int(argument))
+                return await self._retried(self._repository.event_row, int(argument))
             case "task-hello":
                 self._task = peer
                 return await self._retried(self._repository.interrupt_outbox, self._context.epoch, _now())
@@ -196,11 +205,14 @@ class Dispatch:
                     done=argument["done"],
                 )
             case "verdict":
-                return await self._verdict(*argument)
+                return await self._verdict(peer, *argument)
         try:
             return await answer(self._repository, self._context, operation, argument)
         except RepositoryError as error:
             raise Refused(f"the repository does not answer: {error}") from error
+        except (LogError, TypeError, ValueError, KeyError, OverflowError) as error:
+            # a question that cannot be answered must not end the one writer of the repository
+            raise Refused(f"{operation} cannot be answered: {error}") from error
 
     async def _rule_hello(self, peer: Peer) -> dict[str, Any]:
         """A new connection of the rule process: what is queued is finished, what older connections send is dropped."""
@@ -210,7 +222,7 @@ class Dispatch:
             peer.data["connection"] = self._connection
             return {
                 "connection": self._connection,
-                "position": await self._repository.position(),
+                "position": await self._retried(self._repository.position),
                 "interrupted": self._interrupted,
             }
 
@@ -237,23 +249,36 @@ class Dispatch:
             self._task.send("work")
         return batch.after
 
-    async def _verdict(self, position: int, wait: float) -> Any:
+    async def _verdict(self, peer: Peer, position: int, wait: float) -> Any:
         """The outcome of a log position, waiting up to `wait` seconds for its commit; None if that did not come."""
         end = time.monotonic() + min(wait, 3600)
         async with self._moved:
             while self._context.progress[Word.COMMITTED] <= position:
                 left = end - time.monotonic()
-                if left <= 0:
+                if left <= 0 or peer.closed:
                     return None
                 try:
                     await asyncio.wait_for(self._moved.wait(), min(left, 1))
                 except TimeoutError:
                     continue
-        return await self._repository.outcome(position)
+        try:
+            return await self._repository.outcome(position)
+        except RepositoryError as error:
+            raise Refused(f"the repository does not answer: {error}") from error
 
 
 async def _pause() -> None:
     hooks.reach("dispatch.checked")
+
+
+def _page(rows: list[EventRow]) -> list[EventRow]:
+    """As many rows from the first on as go into one message; the next page begins behind them."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += sum(len(value) for value in row if isinstance(value, str))
+        if size > _PAGE_BYTES and count:
+            return rows[:count]
+    return rows
 
 
 def _key(argument: list[int]) -> EventKey:

@@ -25,7 +25,7 @@ from opentec.ha.lease import PRESETS, Lease
 from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
 from opentec.log.codec import parse_segment_name
-from opentec.log.segments import segment_paths
+from opentec.log.segments import bytes_between, segment_paths
 from opentec.server.child import Context
 from opentec.server.config import Config
 from opentec.server.errors import Refused, ServerError
@@ -38,6 +38,7 @@ _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _WATCH: Final = 0.25
 _DRAIN: Final = 10.0
+_QUARANTINE: Final = 5.0
 _LOOK: Final = 0.05  # seconds between a standby's looks at the lease
 
 EXIT_REJOIN: Final = 75  # another node took over: this one stands by again
@@ -161,6 +162,7 @@ class Master:
         else:
             planned = marks.switch_requested(self._instance.ha, before.number) is not None
             reason = "planned switch" if planned else decision.reason
+            gap = 0.0
             with contextlib.suppress(OSError):
                 gap = max(0.0, time.time() - before.path.stat().st_mtime)  # the last beat is its last write
             takeover = {
@@ -262,9 +264,12 @@ class Master:
         assert self._context is not None
         try:
             client = await RpcClient.connect(self._context.runtime / "reception.sock")
-            await client.call("quarantine", [position, reason])
-            client.close()
-        except (OSError, ServerError) as error:
+            try:
+                # while the disk is full there is no answer, and the other processes must be watched meanwhile
+                await asyncio.wait_for(client.call("quarantine", [position, reason]), _QUARANTINE)
+            finally:
+                client.close()
+        except (OSError, ServerError, TimeoutError) as error:
             _log.error("the record at %s could not be set aside: %s", name_of(position), error)
 
     async def _end(self) -> int:
@@ -277,7 +282,7 @@ class Master:
         self._supervisor.end_all()
         if self._stop_kind == "stop":
             marks.mark_stopped(self._instance.ha, self._lease.epoch)
-        else:
+        elif marks.switch_requested(self._instance.ha, self._lease.epoch) is None:
             marks.request_switch(self._instance.ha, self._lease.epoch)
         return 0
 
@@ -298,7 +303,7 @@ class Master:
     # -- control socket ---------------------------------------------------------------------------------------------
 
     async def _handle(self, peer: Peer, operation: str, argument: Any) -> Any:
-        if operation != "status" and peer.uid not in (os.geteuid(), 0):
+        if operation != "status" and not peer.is_own:
             raise Refused("only the server's own user may do that")
         match operation:
             case "status":
@@ -323,7 +328,7 @@ class Master:
                     reasons.append(f"tec_{child.name} shows no sign of life for {silent:.0f} s")
                 elif not progress[Word.READY_RECEPTION + child.number]:
                     reasons.append(f"tec_{child.name} is not ready yet")
-        waiting = progress[Word.DURABLE] - progress[Word.COMMITTED]
+        waiting = bytes_between(self._instance.rx, progress[Word.COMMITTED], progress[Word.DURABLE])
         if self._state in ("up", "starting") and self._lease is not None:
             reasons += self._trouble(now, waiting)
         return {
@@ -337,7 +342,7 @@ class Master:
             "processes": processes,
             "durable": name_of(progress[Word.DURABLE]),
             "committed": name_of(progress[Word.COMMITTED]),
-            "waiting_bytes": max(0, waiting),
+            "waiting_bytes": waiting,
             "connections": progress[Word.CONNECTIONS],
             "acknowledged": progress[Word.ACKED],
             "rejected": progress[Word.REJECTED],

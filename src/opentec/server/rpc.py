@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,11 @@ class Peer:
         self.closed = False
         self.data: dict[str, Any] = {}
 
+    @property
+    def is_own(self) -> bool:
+        """Does the peer run as the server's own user, or as root?"""
+        return self.uid in (os.geteuid(), 0)
+
     def send(self, name: str, argument: Any = None) -> None:
         """Push a message; the peer's speed is the owner's concern."""
         if not self.closed:
@@ -68,11 +74,15 @@ Handler = Callable[[Peer, str, Any], Awaitable[Any]]
 
 
 class RpcServer:
-    """Serves one socket. `handle(peer, operation, argument)` gives the answer; ServerError becomes a refusal."""
+    """Serves one socket. `handle(peer, operation, argument)` gives the answer; ServerError becomes a refusal.
+
+    A request that was begun is finished even when its peer is gone: half a commit would be nobody's.
+    """
 
     def __init__(self, path: Path, handle: Handler, *, gone: Callable[[Peer], None] | None = None) -> None:
         self.path, self._handle, self._gone = path, handle, gone
         self._server: asyncio.Server | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
@@ -84,20 +94,17 @@ class RpcServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(writer)
-        running: set[asyncio.Task[None]] = set()
         try:
             while True:
                 request, operation, argument = await read_message(reader)
                 task = asyncio.ensure_future(self._one(peer, request, operation, argument))
-                running.add(task)
-                task.add_done_callback(running.discard)
-        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError, ValueError, ServerError) as error:
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, TypeError, ServerError) as error:
             if not isinstance(error, asyncio.IncompleteReadError | ConnectionError):
                 _log.warning("pid %d on %s: %s", peer.pid, self.path.name, error)
         finally:
             peer.closed = True
-            for task in running:
-                task.cancel()
             if self._gone:
                 self._gone(peer)
             writer.close()

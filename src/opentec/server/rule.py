@@ -282,6 +282,8 @@ class RuleProcess:
                 "epoch": self._context.epoch,
                 "records": records,
                 "interrupted_tasks": tasks,
+                "source": "TEC",
+                "hostname": self._context.config.server.name,
             }
             await self._reception.call("notice", ["TEC_Recovered", slots])
 

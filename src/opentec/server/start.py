@@ -110,10 +110,20 @@ def _detach(instance: Instance, node: str) -> None:
 class Prepared:
     """A node whose configuration and rule base were checked, ready to become the master."""
 
-    def __init__(self, instance: Instance, node: str, say: Callable[[str], None], *, accept_gap: bool = False) -> None:
-        """`accept_gap`: go on although records between repository and log are missing.
+    def __init__(
+        self,
+        instance: Instance,
+        node: str,
+        say: Callable[[str], None],
+        *,
+        accept_gap: bool = False,
+        rejoin: bool = False,
+    ) -> None:
+        """`accept_gap`: go on although records between repository and log are missing. `rejoin`: nobody asked for this
+        start, the node gave way before: it takes what is active and clears no mark.
 
-        Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do."""
+        Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do.
+        """
         self.instance, self.node = instance, node
         self.config = load_config(instance)
         if node not in self.config.nodes:
@@ -124,9 +134,12 @@ class Prepared:
         self.repository_epoch = 0
         self.skip_to_log = False
         self.notices: list[tuple[str, dict[str, Any]]] = []
-        if self._lease_is_free():
+        if self._lease_is_free() and not rejoin:
             self._compare_log(say, accept_gap)
-        self.rule_base = self._choose_rule_base(say)
+            marks.clear_stopped(instance.ha)
+            self.rule_base = self._choose_rule_base(say)
+        else:
+            self.rule_base = self.active_rule_base()
         self.selector = self._choose_selector(say)
         self._warn(say)
 
@@ -164,12 +177,10 @@ class Prepared:
         return newest is None or epochs.holder_dead(newest)
 
     def _choose_rule_base(self, say: Callable[[str], None]) -> Any:
-        """The folder's rule base when this node would serve at once, else the active one; a broken one is refused."""
+        """The folder's rule base; where that is broken, the one that was active before."""
         from opentec.events.errors import SourceErrors
         from opentec.rules.rulebase import RuleBaseError, load_compiled, snapshot
 
-        if not self._lease_is_free():
-            return self.active_rule_base()
         folder = self.config.rule_base_path(self.instance)
         try:
             content_hash = snapshot(folder, self.instance.rule_bases)
@@ -182,7 +193,6 @@ class Prepared:
             )
             return self.active_rule_base()
         write_current(self.instance.rule_bases, content_hash)
-        marks.clear_stopped(self.instance.ha)
         return load_compiled(self.instance.rule_bases, content_hash)
 
     def _current_hash(self) -> str | None:
@@ -281,7 +291,7 @@ def write_current(directory: Path, content_hash: str) -> None:
 
 def _rejoin(arguments: list[str]) -> None:
     directory, node, pause = arguments
-    prepared = Prepared(Instance(Path(directory)), node, lambda text: None)
+    prepared = Prepared(Instance(Path(directory)), node, lambda text: None, rejoin=True)
     prepared.become_master(lambda word: None, float(pause))
 
 

@@ -157,10 +157,10 @@ class Supervisor:
         """End every child and what it left behind; returns when they are gone. SIGKILL: everything is made for that."""
         for child in self.children:
             self._end(child, signal.SIGKILL)
-        # the master is subreaper: what a program left behind became its child
-        for pid in _children_of(os.getpid()):
-            _kill(pid, signal.SIGKILL)
         while True:
+            # the master is subreaper: what a program leaves behind becomes its child, generation after generation
+            for pid in _children_of(os.getpid()):
+                _kill(pid, signal.SIGKILL)
             try:
                 os.waitpid(-1, 0)
             except ChildProcessError:

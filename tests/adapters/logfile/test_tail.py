@@ -376,6 +376,23 @@ def test_a_file_deleted_while_away_is_reported(log: Path, reader: Reader) -> Non
     assert len(reader.lost) == 1  # told once
 
 
+def test_a_file_truncated_while_away_whose_copy_is_compressed_is_reported(log: Path, reader: Reader) -> None:
+    add(log, "one", "two")
+    reader.poll()
+    state = reader.stop()
+    add(log, "three")
+    log.with_name("messages.1.gz").write_text("packed")
+    log.write_text("")
+    add(log, "new")
+    reader.go_on(state)
+    assert reader.poll() == ["new"]
+    assert [(lost.lines, lost.bytes) for lost in reader.lost] == [(None, 0)]
+    assert "truncated while" in reader.lost[0].reason
+    reader.restart()
+    assert reader.poll() == []
+    assert len(reader.lost) == 1  # told once
+
+
 def test_a_rewritten_file_is_not_taken_for_a_grown_one_after_a_restart(log: Path, reader: Reader) -> None:
     log.write_text("# header\nold\n")
     reader.poll()

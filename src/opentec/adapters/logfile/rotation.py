@@ -109,7 +109,8 @@ class TailedLog:
             if last.is_genuine():
                 return
             last.fd = -1
-            self._begin_again(last, current, "the file was truncated while the adapter did not run")
+            # what was written in front of the cut is not known: compressed copies are not read
+            self._begin_again(last, current, "the file was truncated while the adapter did not run", in_doubt=True)
         elif self._find(last) or current is not None:
             if not last.is_open:
                 if last.offset:
@@ -140,10 +141,13 @@ class TailedLog:
         again.attach(fd, info)
         self._begin_again(file, again, "the file was truncated before it was read to its end")
 
-    def _begin_again(self, file: LogFile, again: LogFile, reason: str) -> None:
-        """Put `again`, the file as it is now, behind `file`, what was read of it, and all that came in between."""
+    def _begin_again(self, file: LogFile, again: LogFile, reason: str, in_doubt: bool = False) -> None:
+        """Put `again`, the file as it is now, behind `file`, what was read of it, and all that came in between.
+
+        Where no copy is there, lines that were seen unread are lost; with `in_doubt` others may be, too.
+        """
         file.opened = (0, 0)
-        if file.offset and not self._find(file) and file.size > file.offset:
+        if file.offset and not self._find(file) and (in_doubt or file.size > file.offset):
             self._lose(file, None, f"{reason}, and no copy of it is there")
         place = self.files.index(file)
         before = [file] if file.offset else []

@@ -79,6 +79,7 @@ class EvtxLog:
     checks: list[tuple[int, int]] = field(default_factory=list)  # number and time of records that were read
     named: dict[int, int] = field(default_factory=dict)  # damaged chunks that were told: index, checksum
     behind: bool = False  # whether the last poll left something to read, or to look at again
+    is_empty: bool = False  # whether there was no chunk in use when it was last looked at
     _doubts: frozenset[Hashable] = frozenset()
     _raised: set[Hashable] = field(default_factory=set)
     _pending: bool = False
@@ -100,8 +101,10 @@ class EvtxLog:
                 return Batch(self.path, self.generation, [])
             self._seen, self._raised, self._pending = glance, set(), False
             items: list[Item] = []
+            self.is_empty = not header
             if header:
                 layout = look(fd, info.st_size, self._empty)
+                self.is_empty = not layout.chunks and not layout.damaged
                 if layout.chunks:
                     self._current = layout.chunks[-1].number
                 items = self._read(fd, header, layout, chunks, report, catch_up)
@@ -242,6 +245,7 @@ class EvtxLog:
     def _read_chunk(self, fd: int, header: bytes, chunk: Chunk, items: list[Item]) -> bool:
         """Give out the records of a chunk behind the position; False when something in front must settle first."""
         data = read_chunk(fd, chunk.number)
+        check = crc32(data)
         place = f"the chunk at byte {chunk.place}"
         if not self._skip(chunk.first - 1, "the log does not hold them", items, ("gap", chunk.first)):
             return False
@@ -251,7 +255,7 @@ class EvtxLog:
         for record in records:
             if record.number <= self.position or record.number not in texts:
                 continue
-            if not self._skip(record.number - 1, f"{place} is damaged", items, ("hole", record.number, crc32(data))):
+            if not self._skip(record.number - 1, f"{place} is damaged", items, ("hole", record.number, check)):
                 break
             self.position = record.number
             items.append(Found(record.number, texts[record.number]))
@@ -260,8 +264,8 @@ class EvtxLog:
             self._remember(chunk, given)
             is_whole = len(records) == chunk.last - chunk.first + 1 == len(texts)
             if is_whole and chunk.number != self._current and crc32(data[CHUNK_HEADER : chunk.free]) != chunk.check:
-                self._tell({chunk.number: crc32(data)}, items)
-            return self._skip(chunk.last, f"{place} is damaged", items, ("hole", chunk.last + 1, crc32(data)))
+                self._tell({chunk.number: check}, items)
+            return self._skip(chunk.last, f"{place} is damaged", items, ("hole", chunk.last + 1, check))
         self._remember(chunk, given)
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from opentec.adapters.nt.decode import Decoder, decode
@@ -12,7 +12,7 @@ from opentec.adapters.nt.evtxlog import Batch, EvtxLog
 
 LOGS: Final = 1000
 SAVED: Final = 10_000
-CHUNKS: Final = 4  # of one log in its turn
+CHUNKS: Final = 2  # in one poll: about 250 records, in which the sender must wait
 
 
 class EvtxReader:
@@ -46,7 +46,7 @@ class EvtxReader:
         batches: list[Batch] = []
         paths = self._paths()
         if self._early is None:
-            self._early = set(paths)
+            self._early = {path for path in paths if Path(path).exists()}
         for step in range(len(paths)):
             path = paths[(self._turn + step) % len(paths)]
             log = self._logs.get(path)
@@ -63,6 +63,8 @@ class EvtxReader:
             except OSError as error:
                 self.problems[path] = error.strerror or str(error)
                 continue
+            if log.is_empty:
+                self._early.discard(path)  # whatever comes is next
             if batch.items:
                 batches.append(batch)
                 budget -= -(-len(batch.items) // 100)
