@@ -150,7 +150,11 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
         }
         self.masters: dict[str, Process] = {}  # of nodes that were started; a node that stands by again keeps its own
-        self._make(rule_base)
+        try:
+            self._make(rule_base)
+        except BaseException:
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            raise
 
     def _make(self, rule_base: Path) -> None:
         self.tec("init", str(self.directory), check=True)

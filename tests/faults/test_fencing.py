@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,11 @@ def test_a_stale_writer_inside_its_transaction_is_killed(tmp_path: Path) -> None
         assert verdict.stored == LATE
 
 
-@pytest.mark.parametrize("place", ["rx.before-append", "rx.synced", "rx.published", "dispatch.before-commit"])
+def places(often: list[str], nightly: list[str]) -> list[Any]:
+    return [*often, *(pytest.param(place, marks=pytest.mark.nightly) for place in nightly)]
+
+
+@pytest.mark.parametrize("place", places(["rx.before-append"], ["rx.synced", "rx.published", "dispatch.before-commit"]))
 def test_a_server_that_wakes_up_between_two_steps(tmp_path: Path, place: str) -> None:
     """Paused with everything else of its node stopped; the other node has taken over when it goes on."""
     pause = Pause(tmp_path, place, "black")
@@ -51,7 +56,10 @@ def test_a_server_that_wakes_up_between_two_steps(tmp_path: Path, place: str) ->
 
 @pytest.mark.parametrize(
     "place",
-    ["rx.before-append", "rx.synced", "rx.published", "rule.record", "dispatch.before-commit", "dispatch.committed"],
+    places(
+        ["rx.synced", "dispatch.before-commit"],
+        ["rx.before-append", "rx.published", "rule.record", "dispatch.committed"],
+    ),
 )
 def test_a_process_that_dies_between_two_steps(tmp_path: Path, place: str) -> None:
     """One node, one process killed at the place; the master starts it again and the sender sends again."""

@@ -91,7 +91,7 @@ def test_epochs_and_restarts_keep_every_record(
 
 
 def test_an_unfinished_tail_is_discarded_and_said(tmp_path: Path) -> None:
-    writer = writer_of(tmp_path, 1)
+    writer = writer_of(tmp_path, 1, segment_size=4096)
     add(writer, 5)
     end = writer.durable
     writer.add(Kind.EVENT, 6, b"never finished" * 20, sender=SENDER, sequence=6)

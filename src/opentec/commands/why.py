@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -44,21 +45,21 @@ def why(
             found = source.ask("why", list(key))
         else:
             outcome = source.ask("verdict", [position, 0])
-            found = {"outcome": outcome, "event": None} if outcome is not None else None
+            found = {"outcome": outcome, "event": None, "later": []} if outcome is not None else None
     if found is None:
         raise Failure(
             f"no outcome of {event} is known: it does not exist, waits for its commit, or is older than what is kept",
             Status.REFUSED,
         )
-    report = report_of(event, found["outcome"], found["event"])
+    report = report_of(event, found["outcome"], found["event"], found["later"])
     if json:
         say_json(report)
     else:
         _show(report)
 
 
-def report_of(name: str, outcome: list[Any], row: list[Any] | None) -> dict[str, Any]:
-    """What is known, as one object."""
+def report_of(name: str, outcome: list[Any], row: list[Any] | None, later: Sequence[list[Any]] = ()) -> dict[str, Any]:
+    """What is known, as one object; `later` holds the outcomes that changed the event afterwards, newest first."""
     position, disposition, eid, date, handle, reason, rules = outcome
     derived = row is not None and eid is not None and column(row, "eid") != eid
     return {
@@ -68,6 +69,7 @@ def report_of(name: str, outcome: list[Any], row: list[Any] | None) -> dict[str,
         "position": name_of(position),
         "derived": derived,
         "rules": [dict(zip(_FIRED, fired, strict=False)) for fired in _fired(rules)],
+        "later": [report_of(name_of(other[0]), other, None) for other in later],
         "slots": object_of(row) if row is not None else None,
     }
 
@@ -90,12 +92,20 @@ def _show(report: dict[str, Any]) -> None:
         say(f"  its cause is {cause}")
     if not report["rules"] and report["disposition"] != Disposition.REJECTED.name:
         say("  no rule fired")
-    for fired in report["rules"]:
+    _show_rules(report["rules"], "  ")
+    for other in report["later"]:
+        subject = "a change" if other["disposition"] in _OF_CHANGES else other["event"]
+        say(f"  later {subject}: {other['disposition']}, log {other['position']}")
+        _show_rules(other["rules"], "    ")
+
+
+def _show_rules(rules: list[dict[str, Any]], indent: str) -> None:
+    for fired in rules:
         actions = fired.get("actions")
         names = ", ".join(map(str, actions)) if isinstance(actions, list) else str(actions or "")
         whose = f" for {fired['event']}" if fired.get("event") else ""
         timer = " when its timer was due" if fired.get("timer") is not None else ""
-        say(f"  rule {fired['rule_set']}/{fired['rule']}{whose}{timer}" + (f", {names}" if names else ""))
+        say(f"{indent}rule {fired['rule_set']}/{fired['rule']}{whose}{timer}" + (f", {names}" if names else ""))
         did = fired.get("did")
         for line in did if isinstance(did, list) else [did] if did else []:
-            say(f"    {visible(str(line))}")
+            say(f"{indent}  {visible(str(line))}")

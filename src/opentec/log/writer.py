@@ -132,7 +132,9 @@ class LogWriter:
         return any(chunk.data for chunk in self._chunks)
 
     def take(self) -> list[Chunk]:
-        """Everything that was collected, for `write`."""
+        """Everything that was collected, for `write`; [] when there is nothing."""
+        if not self.waiting:
+            return []  # the header of a segment that is still to be made stays for its first record
         chunks = self._chunks
         self._chunks = [Chunk([], self._base, self._salt, None)]
         return chunks

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from opentec.events.image import EventKey, EventRow
+from opentec.events.image import EventKey, EventRow, key_name
 from opentec.events.records import Disposition
 from opentec.rim.batch import OutcomeRow, TimerRow
 from opentec.rim.driver import Driver
@@ -140,6 +140,18 @@ class Queries:
             )
         )
         return OutcomeRow(*rows[0]) if rows else None
+
+    async def later_outcomes(self, key: EventKey, position: int, limit: int = 10) -> list[OutcomeRow]:
+        """Outcomes behind `position` whose rules name this event, or that are changes of it; newest first.
+
+        It looks through the outcomes that are kept: for people who ask about one event.
+        """
+        rows = await self._driver.read(
+            f"{_OUTCOMES} WHERE position > ? AND ((date_reception = ? AND event_handle = ?) OR instr(rules, ?) > 0) "
+            "ORDER BY position DESC LIMIT ?",
+            (position, *key[:2], f" {key_name(key)} ", _page(limit)),
+        )
+        return [OutcomeRow(*row) for row in rows]
 
     async def counts(self) -> Counts:
         """A summary. It reads the whole of the event and outcome tables: for people, not for every second."""

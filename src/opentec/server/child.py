@@ -143,7 +143,7 @@ async def _guarded(name: str, context: Context, main: Callable[[Context], Awaita
 
 
 def _last_words(name: str, context: Context, reason: str, status: int) -> int:
-    """Leave the reason where the master reads it; whatever a superseded server stumbles over is its successor's work."""
+    """Leave the reason where the master reads it; what a superseded server stumbles over is its successor's work."""
     logging.getLogger(name).error("%s", reason)
     if not hooks.unsafe("no-self-exit") and context.superseded():
         return EXIT_SUPERSEDED

@@ -114,8 +114,10 @@ class Dispatch:
 
     async def _skip_gap(self, position: int) -> int:
         """An operator accepted that records are missing: the repository goes on where the log begins."""
-        while not (found := segments(self._context.instance.rx)):
-            await asyncio.sleep(_RETRY)  # reception is about to make the first one
+        found = segments(self._context.instance.rx)
+        while not found:  # reception is about to make one
+            await asyncio.sleep(_RETRY)
+            found = segments(self._context.instance.rx)
         if any(part.start <= position and (part.end is None or position <= part.end) for part in found):
             return position  # skipped before this process was started again
         oldest = found[0].start

@@ -17,6 +17,7 @@ from opentec.server.errors import ConfigError, InstanceError
 
 CONFIG_NAME: Final = "tec_server.toml"
 DEFAULT_PORT: Final = 5529
+_SOCKET_PATH: Final = 107  # bytes of a unix socket's path
 
 
 class Instance:
@@ -67,8 +68,8 @@ class Instance:
     def raw_config(self) -> dict[str, Any]:
         """The configuration as TOML has it, unchecked; raises ConfigError."""
         try:
-            return tomllib.loads(self.config_file.read_text())
-        except tomllib.TOMLDecodeError as error:
+            return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.config_file}: {error}") from error
         except OSError as error:
             raise ConfigError(f"{self.config_file}: {error.strerror}") from error
@@ -76,7 +77,10 @@ class Instance:
     def nodes(self) -> dict[str, tuple[str, int]]:
         """Node name -> listen address, in the order of the file."""
         found: dict[str, tuple[str, int]] = {}
-        for name, node in self.raw_config().get("nodes", {}).items():
+        tables = self.raw_config().get("nodes", {})
+        if not isinstance(tables, dict) or not all(isinstance(node, dict) for node in tables.values()):
+            raise ConfigError(f"{self.config_file}: each node is a table, for example [nodes.node1]")
+        for name, node in tables.items():
             host, _, port = str(node.get("listen", f"127.0.0.1:{DEFAULT_PORT}")).rpartition(":")
             found[name] = (host.strip("[]"), int(port) if port.isdigit() else DEFAULT_PORT)
         return found
@@ -118,7 +122,18 @@ def runtime_root() -> Path:
 
 def make_private(directory: Path) -> None:
     """Make a directory of the runtime tree, 0750; raises InstanceError when it is somebody else's."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    longest = len(os.fsencode(directory / "reception.sock"))
+    if longest > _SOCKET_PATH:
+        raise InstanceError(
+            f"{directory} is too long for sockets ({longest} bytes, {_SOCKET_PATH} fit): "
+            "set TEC_RUNTIME_DIR to a shorter directory"
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise InstanceError(
+            f"{directory} cannot be made for sockets: {error.strerror}; TEC_RUNTIME_DIR names another place"
+        ) from error
     for path in (directory, directory.parent):
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), 0):

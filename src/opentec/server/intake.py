@@ -98,7 +98,7 @@ class Intake:
         return bool(self._held) or self._bytes > self._backlog
 
     def notice_unknown(self, sender: bytes, following: int) -> None:
-        self.add_notice(
+        self.try_notice(
             "TEC_Notice",
             {
                 "msg": f"sender {sender.hex()} is not remembered; its events before {following} may repeat",
@@ -159,6 +159,13 @@ class Intake:
         """Add an event of the server's own. Raises EventRejected when the classes do not know it."""
         checked = self.classes.check(class_name, slots)
         return self._add(Kind.NOTICE, encode(EventPayload(class_name, checked)))
+
+    def try_notice(self, class_name: str, slots: dict[str, Any]) -> None:
+        """As `add_notice`, for what the server can do without: a rule base that does not know the class is told so."""
+        try:
+            self.add_notice(class_name, slots)
+        except EventError as error:
+            _log.warning("%s cannot be posted: %s; it would have said: %s", class_name, error, slots.get("msg"))
 
     def add(self, kind: Kind, payload: Any = None) -> int:
         """Add a CHANGE, ACTIVATE, TICK or QUARANTINE record; gives its position."""

@@ -110,35 +110,52 @@ class Master:
 
     async def _stand_by(self) -> bool:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
-        directory = self._instance.ha
-        watch = Watch(directory, self._node, self._preset)
+        watch = Watch(self._instance.ha, self._node, self._preset)
         not_before = boot_us() + int(self._cool_off * 1e6)
+        trouble = ""
         while not self._stop.is_set():
-            if self._state == "standby" and marks.stopped(directory):
-                _log.info("the logical server was stopped: this node rests too")
-                return False
-            decision = watch.decide()
-            if decision is not None and boot_us() >= not_before:
-                started = boot_us()
-                lease = Lease.claim(
-                    directory,
-                    self._node,
-                    [self._config.nodes[self._node].listen],
-                    decision.expect,
-                    repository_epoch=max(self._last_logged(), self._repository_epoch),
-                )
-                if lease is not None:
-                    self._lease = lease
-                    self._claimed(decision, started)
-                    return True
-                continue
-            if self._state == "starting" and boot_us() >= not_before:
-                self._state = "standby"
-                active = epochs.newest(directory)
-                _log.info("standing by for %s", active.node if active else "nobody")
-                self._ready({"state": "standby", "active": active.node if active else ""})
+            try:
+                ended = self._look(watch, not_before)
+                trouble = ""
+            except LeaseDirectoryError as error:
+                if self._state != "standby":
+                    raise ServerError(str(error)) from error
+                # storage that is away for a moment must not cost the standby
+                if str(error) != trouble:
+                    trouble = str(error)
+                    _log.warning("cannot look at the lease: %s", trouble)
+                ended = None
+            if ended is not None:
+                return ended
             await asyncio.sleep(_LOOK)
         return False
+
+    def _look(self, watch: Watch, not_before: int) -> bool | None:
+        """One look at the lease: True when it was claimed, False when this node shall rest, None to look again."""
+        directory = self._instance.ha
+        if self._state == "standby" and marks.stopped(directory):
+            _log.info("the logical server was stopped: this node rests too")
+            return False
+        decision = watch.decide()
+        if decision is not None and boot_us() >= not_before:
+            started = boot_us()
+            lease = Lease.claim(
+                directory,
+                self._node,
+                [self._config.nodes[self._node].listen],
+                decision.expect,
+                repository_epoch=max(self._last_logged(), self._repository_epoch),
+            )
+            if lease is not None:
+                self._lease = lease
+                self._claimed(decision, started)
+                return True
+        elif self._state == "starting" and boot_us() >= not_before:
+            self._state = "standby"
+            active = epochs.newest(directory)
+            _log.info("standing by for %s", active.node if active else "nobody")
+            self._ready({"state": "standby", "active": active.node if active else ""})
+        return None
 
     def _last_logged(self) -> int:
         """The newest epoch that has a segment: it got as far as opening its port."""

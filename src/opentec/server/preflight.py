@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from opentec.events.records import epoch_of, name_of
 from opentec.log.errors import LogError
-from opentec.log.segments import segments
+from opentec.log.segments import Segment, read_head, segments
 from opentec.server.config import Config
 from opentec.server.errors import ServerError
 from opentec.server.instance import Instance
@@ -30,11 +30,7 @@ def standing(instance: Instance, config: Config) -> Standing:
     except LogError as error:
         raise ServerError(str(error)) from error
     gap = ""
-    if (
-        found
-        and position < found[0].start
-        and not (position == 0 and found[0].preamble.base == 0 and found[0].epoch == 1)
-    ):
+    if found and position < found[0].start and not (position == 0 and _is_first(found[0])):
         gap = (
             f"the repository wants to go on at {name_of(position)}, but the oldest segment of the log begins at "
             f"{name_of(found[0].start)}: records between are missing"
@@ -52,6 +48,12 @@ def standing(instance: Instance, config: Config) -> Standing:
                         f"the repository stands at {name_of(position)}, its epoch was sealed at {name_of(segment.end)}"
                     )
     return Standing(epoch, position, gap)
+
+
+def _is_first(segment: Segment) -> bool:
+    """Was there never a segment before this one? Epochs that ended before they wrote one do not count."""
+    header = read_head(segment.path)[1]
+    return segment.preamble.base == 0 and header is not None and not header.sealed
 
 
 def _repository(path: Path, instance: str) -> tuple[int, int]:

@@ -85,10 +85,12 @@ async def _dump(repository: Repository, context: Context, argument: dict[str, An
 
 async def _why(repository: Repository, key: list[int]) -> Any:
     date, handle, server = (int(part) for part in key)
-    outcome = await repository.outcome_of_event((date, handle, server))
+    name = (date, handle, server)
+    outcome = await repository.outcome_of_event(name)
     if outcome is None:
         return None
-    return {"outcome": outcome, "event": await repository.event_by_key((date, handle, server))}
+    later = await repository.later_outcomes(name, outcome.position)
+    return {"outcome": outcome, "event": await repository.event_by_key(name), "later": later}
 
 
 async def _log_page(repository: Repository, context: Context, after: int, limit: int) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._rejected: list[tuple[int, str]] = []
         self._files: dict[int, tuple[int, int]] = {}
         self.fenced = False
+        self._unread = False  # the sender does not take its answers: it is not read either
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------------------
 
@@ -53,6 +54,15 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._intake.leave(self)
         self._transport = None
+
+    def pause_writing(self) -> None:
+        self._unread = True
+        self.pause()
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        if not self._intake.paused:
+            self.resume()
 
     def data_received(self, data: bytes) -> None:
         if self.fenced or self._transport is None:
@@ -181,7 +191,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing() and not self._unread:
             self._transport.resume_reading()
 
     def close(self) -> None:

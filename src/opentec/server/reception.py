@@ -13,8 +13,17 @@ import msgspec
 
 from opentec.events.errors import EventError
 from opentec.events.image import EventKey
-from opentec.events.records import ActivatePayload, ChangePayload, Kind, QuarantinePayload, epoch_of, name_of
+from opentec.events.records import (
+    ActivatePayload,
+    ChangePayload,
+    Kind,
+    QuarantinePayload,
+    epoch_of,
+    name_of,
+    position_of,
+)
 from opentec.log.clock import LogClock
+from opentec.log.codec import parse_segment_name
 from opentec.log.errors import LogWriteFailed
 from opentec.log.segments import Recovered, recover, segment_paths, segments
 from opentec.log.writer import open_writer
@@ -31,6 +40,7 @@ _ME: Final = CHILDREN.index("reception")
 _TICK_SHORTEST: Final = 0.1  # seconds: at most ten TICKs a second
 _HOUSEKEEPING: Final = 2.0
 _PORT_TRIES: Final = 100
+_INTERNAL: Final = frozenset(("follow", "notice", "quarantine"))
 
 
 class Reception:
@@ -40,7 +50,8 @@ class Reception:
         self._context = context
         self._config = context.config.rx
         recovered = self._recover()
-        self._continued = epoch_of(recovered.end) == context.epoch
+        # a segment that is still empty began this epoch, but the notice is not in it
+        self._continued = recovered.end > position_of(context.epoch, 0)
         free = int(shutil.disk_usage(context.instance.rx).total * self._config.free_percent / 100)
         self._reserve = free
         writer = open_writer(
@@ -72,7 +83,9 @@ class Reception:
     def _recover(self) -> Recovered:
         directory = self._context.instance.rx
         for leftover in directory.glob("rx.*.tmp"):
-            leftover.unlink()
+            key = parse_segment_name(leftover.stem)
+            if key is not None and key[0] <= self._context.epoch:  # a later epoch's is at work
+                leftover.unlink(missing_ok=True)
         started = time.monotonic()
         recovered = recover(directory, self._context.instance.uuid())
         if recovered.discarded:
@@ -95,7 +108,7 @@ class Reception:
             intake.add(Kind.ACTIVATE, ActivatePayload(base.content_hash, base.name, msgspec.to_builtins(base.settings)))
             intake.writer.activated(base.content_hash, base.name)
         for name, slots in context.notices if not self._continued else []:
-            intake.add_notice(name, slots)
+            intake.try_notice(name, slots)
         if self._continued:
             intake.add(Kind.TICK)  # a first record: the segment that seals the one before must exist
         try:
@@ -146,6 +159,8 @@ class Reception:
             self._rule = None
 
     async def _handle(self, peer: Peer, operation: str, argument: Any) -> Any:
+        if operation in _INTERNAL and not peer.is_own:
+            raise Refused(f"{operation!r} is between the processes of this server")
         match operation:
             case "follow":
                 self._rule = peer
@@ -168,9 +183,12 @@ class Reception:
 
     async def _change(self, peer: Peer, argument: dict[str, Any]) -> int:
         """Record an operator's change; the user comes from the socket's credentials, never from the message."""
-        date, handle, server = argument["event"]
-        key: EventKey = (int(date), int(handle), int(server))
-        slots = argument["slots"]
+        try:
+            date, handle, server = (int(part) for part in argument["event"])
+            slots = dict(argument["slots"])
+        except (TypeError, ValueError, KeyError) as error:
+            raise Refused("a change names an event by three numbers, and slots with their values") from error
+        key: EventKey = (date, handle, server)
         if set(slots) - {"status", "severity"} or not slots:
             raise Refused(f"a change sets status or severity, not {', '.join(sorted(slots)) or 'nothing'}")
         try:
@@ -189,7 +207,9 @@ class Reception:
         while True:
             await asyncio.sleep(_TICK_SHORTEST)
             due = progress[Word.DUE]
-            if due and intake.writer.time < due <= intake.clock.now():
+            # a record as late as that fires it, unless it was the last one and was skipped (damaged, quarantined)
+            passed = intake.writer.time >= due and progress[Word.PROCESSED] < intake.writer.end
+            if due and not passed and due <= intake.clock.now():
                 intake.add(Kind.TICK)
 
     async def _housekeeping(self) -> None:
@@ -224,6 +244,7 @@ class Reception:
             if total <= self._config.retain_size and following.path.stat().st_mtime > oldest_kept:
                 break
             segment.path.unlink()
+            segment.path.with_name(segment.name + ".bad").unlink(missing_ok=True)
             gone.append(segment.name)
             total -= segment.length or 0
             _log.info("segment %s is committed and past its time: deleted", segment.name)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from opentec.events.image import EventKey
 from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of
 from opentec.log.codec import DAMAGED
 from opentec.log.reader import LogReader, quarantined
@@ -19,7 +20,8 @@ from opentec.rules.engine import Engine
 from opentec.rules.rulebase import RuleBase, load_compiled
 from opentec.rules.selectors.indexed import IndexedSelector
 from opentec.server import hooks
-from opentec.server.child import Context, Fatal
+from opentec.server.child import Context, Fatal, Restart
+from opentec.server.errors import Refused
 from opentec.server.progress import CHILDREN, Word
 from opentec.server.rpc import RpcClient
 from opentec.server.task import connect
@@ -28,10 +30,12 @@ _log = logging.getLogger("rule")
 _ME: Final = CHILDREN.index("rule")
 _SLICE: Final = 256  # records processed before the loop turns: the beat must go on
 _PAGE: Final = 1000
+_BATCH_BYTES: Final = 8 << 20  # payload of one batch; its message stays far below what a socket takes
+_WINDOW_BYTES: Final = 64 << 20
 _encode_batch: Final = msgspec.msgpack.Encoder().encode
 
 
-class Reprime(Exception):
+class Reprime(Restart):
     """What this process holds does not fit the repository any more: it ends and its successor primes."""
 
 
@@ -63,6 +67,9 @@ class RuleProcess:
         self._replay_to = 0
         self._interrupted: list[str] = []
         self._refused: tuple[int | None, str] | None = None
+        self._out_of_step = ""
+        self._skipped: dict[int, str] = {}
+        self._bytes = 0  # of the records in the builder
         self._first = 0  # position of the first record in the builder
         self._bases: dict[str, RuleBase] = {context.rule_base.content_hash: context.rule_base}
 
@@ -75,10 +82,8 @@ class RuleProcess:
         context.progress.ready(_ME)
         following: asyncio.Task[int] | None = None
         while True:
-            if self._refused:
-                await self._quarantine(*self._refused)
-            if self._dispatch.closed.is_set():
-                await self._dispatch_again()
+            self._wake.clear()  # here, so that nothing said during this turn is missed
+            await self._in_step()
             if self._reception.closed.is_set() and (following is None or following.done()):
                 following = asyncio.ensure_future(self._follow())
             worked = await self._work()
@@ -87,7 +92,6 @@ class RuleProcess:
             if worked:
                 await asyncio.sleep(0)
                 continue
-            self._wake.clear()
             if context.progress[Word.DURABLE] > self._reader.position and self._room():
                 continue
             await self._wake.wait()
@@ -131,10 +135,14 @@ class RuleProcess:
             if row is not None:
                 events.append(tuple(row))
         self._engine.prime(events, [timer_of_row(*timer) for timer in timers], state)
-        self._engine.quarantine(quarantined(context.instance.rx, position, context.progress[Word.DURABLE]))
+        # reads all of the log that is not committed: the sign of life must go on meanwhile
+        durable = context.progress[Word.DURABLE]
+        self._skipped = await asyncio.to_thread(quarantined, context.instance.rx, position, durable)
+        self._engine.quarantine(self._skipped)
         self._reader = LogReader(context.instance.rx, position)
         self._builder = BatchBuilder(position)
         context.progress[Word.PROCESSED] = position
+        context.progress[Word.DUE] = self._engine.next_due() or 0
         _log.info("primed at %s: %d events, %d timers", name_of(position), len(events), len(timers))
 
     async def _hello(self) -> dict[str, Any]:
@@ -156,7 +164,8 @@ class RuleProcess:
 
     def _room(self) -> bool:
         waiting = self._builder.records + sum(sent.size for sent in self._sent)
-        return waiting < self._settings.window
+        size = self._bytes + sum(len(sent.data) for sent in self._sent)
+        return waiting < self._settings.window and size < _WINDOW_BYTES
 
     async def _work(self) -> bool:
         """Process one slice; False when there is nothing to read or no room for its effects."""
@@ -172,8 +181,9 @@ class RuleProcess:
             if not self._builder.records:
                 self._first = record.position
             self._builder.add(effects)
+            self._bytes += len(record.payload)
             progress[Word.ATTEMPT] = 0
-            if self._builder.records >= self._batch:
+            if self._builder.records >= self._batch or self._bytes >= _BATCH_BYTES:
                 self._flush(full=True)
         self._processed_since_start += len(records)
         progress[Word.PROCESSED] = self._builder.after
@@ -186,6 +196,8 @@ class RuleProcess:
             _log.error("%s; it is skipped", reason)
             outcome = Outcome(disposition=Disposition.FAILED, reason=reason)
             return Effects(record.position, record.after, outcome=outcome)
+        if record.position in self._skipped:
+            return self._engine.process(record)
         if record.kind == Kind.ACTIVATE:
             wanted = decode_activate(record.payload).rule_base
             if wanted != self._engine.rule_base.content_hash:
@@ -195,8 +207,7 @@ class RuleProcess:
         if key is None:
             return self._engine.process(record)
         # an operator's change for an event outside the cache: its row is right once all before is committed
-        await self._until_committed()
-        row = await self._dispatch.call("event-row", key)
+        row = await self._committed_row(record, key)
         return self._engine.process(record, tuple(row) if row else None)
 
     # -- batches ----------------------------------------------------------------------------------------------------
@@ -207,6 +218,7 @@ class RuleProcess:
         if not size or (self._sent and not full):
             return
         batch = self._builder.build()
+        self._bytes = 0
         sent = _Sent(self._first, batch.before, batch.after, size, _encode_batch(batch))
         self._sent.append(sent)
         self._send(sent)
@@ -221,18 +233,34 @@ class RuleProcess:
         if error is None:
             while self._sent and self._sent[0].after <= future.result():
                 self._sent.popleft()
-        elif not isinstance(error, ConnectionError) and self._refused is None:
-            self._refused = (None, str(error))
+        elif not isinstance(error, ConnectionError):
+            # what the database refuses dispatch has named before; any other refusal blames no record
+            self._out_of_step = str(error)
 
-    async def _until_committed(self) -> None:
+    async def _committed_row(self, record: Record, key: EventKey) -> Any:
+        """The stored row of an event, once everything before `record` is committed; None when there is none."""
+        progress = self._context.progress
+        progress[Word.ATTEMPT] = 0  # who dies while it waits for the repository does not die of this record
         self._flush(full=True)
-        while self._sent:
+        while True:
             self._wake.clear()
-            await self._wake.wait()
-            if self._refused:
-                await self._quarantine(*self._refused)
-            if self._dispatch.closed.is_set():
-                await self._dispatch_again()
+            await self._in_step()
+            if self._sent:
+                await self._wake.wait()
+                continue
+            with contextlib.suppress(ConnectionError):  # dispatch ended: ask the next one
+                row = await self._dispatch.call("event-row", key)
+                progress[Word.ATTEMPT] = record.position
+                return row
+
+    async def _in_step(self) -> None:
+        """Deal with what dispatch said or with its end; raises Reprime when what this process holds is of no use."""
+        if self._refused:
+            await self._quarantine(*self._refused)
+        if self._out_of_step:
+            raise Reprime(self._out_of_step)
+        if self._dispatch.closed.is_set():
+            await self._dispatch_again()
 
     def _dispatch_says(self, name: str, argument: Any) -> None:
         if name == "refused":
@@ -250,6 +278,7 @@ class RuleProcess:
             self._context.progress[Word.SINGLE] = 1
         else:
             _log.error("the repository refuses the record at %s: %s", name_of(position), reason)
+            self._context.progress[Word.SINGLE] = 0
             await self._reception.call("quarantine", [position, reason])
         raise Reprime(reason)
 
@@ -285,8 +314,16 @@ class RuleProcess:
                 "source": "TEC",
                 "hostname": self._context.config.server.name,
             }
-            await self._reception.call("notice", ["TEC_Recovered", slots])
+            try:
+                await self._reception.call("notice", ["TEC_Recovered", slots])
+            except ConnectionError:
+                progress[Word.RECOVERED] = 0  # said when reception is back
+            except Refused as error:
+                _log.warning("TEC_Recovered cannot be posted: %s", error)
 
 
 async def main(context: Context) -> None:
-    await RuleProcess(context).run()
+    try:
+        await RuleProcess(context).run()
+    except ConnectionError as error:  # a neighbour died in the middle of a question
+        raise Restart(str(error)) from error

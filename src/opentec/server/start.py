@@ -290,8 +290,16 @@ def write_current(directory: Path, content_hash: str) -> None:
 
 
 def _rejoin(arguments: list[str]) -> None:
+    from opentec.server.logs import log_to_file
+
     directory, node, pause = arguments
-    prepared = Prepared(Instance(Path(directory)), node, lambda text: None, rejoin=True)
+    try:
+        instance = Instance(Path(directory))
+        log_to_file(instance.logs(node) / "tec_master.log")
+        prepared = Prepared(instance, node, _log.warning, rejoin=True)
+    except ServerError as error:
+        _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
+        sys.exit(1)
     prepared.become_master(lambda word: None, float(pause))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from opentec.server.child import Context, prctl_die_with_parent
+from opentec.server.child import Context, Restart, prctl_die_with_parent
 from opentec.server.progress import CHILDREN
 from opentec.server.rpc import RpcClient
 
@@ -29,6 +29,7 @@ class Task:
         self._settings = context.config.tasks
         self._running: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._trouble: BaseException | None = None
 
     async def run(self) -> None:
         """Claim, run, report, until the connection to dispatch ends (then the process ends and starts again)."""
@@ -39,6 +40,8 @@ class Task:
             _log.warning("program %s was interrupted by a restart", row[0])
         self._context.progress.ready(_ME)
         while not client.closed.is_set():
+            if self._trouble is not None:
+                raise self._trouble
             room = self._settings.concurrency - len(self._running)
             rows = await client.call("task-claim", room) if room > 0 else []
             for row in rows:
@@ -52,6 +55,8 @@ class Task:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        if not task.cancelled():
+            self._trouble = self._trouble or task.exception()  # a dead task inside a process ends the process
         self._wake.set()
 
     async def _one(self, client: RpcClient, name: str, data: str) -> None:
@@ -118,4 +123,6 @@ async def connect(context: Context, name: str) -> RpcClient:
 
 
 async def main(context: Context) -> None:
-    await Task(context).run()
+    with contextlib.suppress(ConnectionError):
+        await Task(context).run()
+    raise Restart("dispatch ended; programs that ran are interrupted")

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from opentec.adapters.nt.chunks import CHUNK, CHUNK_HEADER, NotAnEventLog, bridged, look, parse_chunk_header, walk
-from opentec.adapters.nt.chunks import read_file_header
+from opentec.adapters.nt.chunks import (
+    CHUNK,
+    CHUNK_HEADER,
+    NotAnEventLog,
+    bridged,
+    look,
+    parse_chunk_header,
+    read_file_header,
+    walk,
+)
 from tests.adapters.nt.evtx_files import chunk, record, write_log
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opentec.adapters.nt.chunks import CHUNK, FILE_HEADER
-from opentec.adapters.nt.evtxlog import Damaged, EvtxLog, Found, Item, Missing
+from opentec.adapters.nt.evtxlog import SETTLED, Damaged, EvtxLog, Found, Item, Missing
 from opentec.adapters.nt.reader import EvtxReader
 from tests.adapters.nt.evtx_files import EPOCH, chunk, decode, record, write_log
 
@@ -159,7 +159,38 @@ def test_damage_at_the_end_of_a_chunk(log: Path) -> None:
     parts = [record(number) for number in numbers(1, 4)]
     parts[3] = b"\xff" * len(parts[3])
     write_log(log, chunk(1, 4, records=parts))
-    assert Reading(log).all() == [1, 2, 3, Missing(4, 4, f"the chunk at byte {FILE_HEADER} is damaged")]
+    reading = Reading(log)
+    found = reading.all()
+    assert found[:3] == [1, 2, 3]
+    assert [type(item) for item in found[3:]] == [Damaged]
+    assert reading.all() == []
+    write_log(log, chunk(1, 4, records=parts), chunk(5, 6))
+    assert reading.all() == [Missing(4, 4, f"the chunk at byte {FILE_HEADER} is damaged"), 5, 6]
+
+
+def test_damage_at_the_end_that_is_put_right_loses_nothing(log: Path) -> None:
+    parts = [record(number) for number in numbers(1, 4)]
+    write_log(log, chunk(1, 4, records=[*parts[:3], bytes(len(parts[3]))]))
+    reading = Reading(log)
+    reading.all()
+    reading.restart()
+    assert reading.all() == []
+    write_log(log, chunk(1, 4))
+    assert reading.all() == [4]
+
+
+def test_one_look_at_damage_is_not_enough(log: Path) -> None:
+    parts = [record(number) for number in numbers(1, 4)]
+    torn = chunk(1, 4, records=[parts[0], bytes(len(parts[1])), *parts[2:]])
+    write_log(log, torn)
+    reading = Reading(log)
+    for _ in range(SETTLED - 1):
+        reading.poll()
+    assert [item.number for _, item in reading.items if isinstance(item, Found)] == [1]
+    write_log(log, chunk(1, 4))
+    assert reading.all() == [2, 3, 4]
+    write_log(log, torn)
+    assert [type(item) for item in Reading(log).poll(SETTLED)] == [Found, Missing, Found, Found]
 
 
 def test_damage_at_the_beginning_of_the_log(log: Path) -> None:
@@ -184,7 +215,7 @@ def test_a_chunk_without_a_header_is_named_and_the_rest_read(log: Path) -> None:
     bad = bytes(512) + chunk(4, 6)[512:]
     write_log(log, chunk(1, 3), bad, chunk(7, 9), EMPTY)
     found = Reading(log).all()
-    assert [item for item in found if isinstance(item, Damaged)][0].place == FILE_HEADER + CHUNK
+    assert next(item for item in found if isinstance(item, Damaged)).place == FILE_HEADER + CHUNK
     assert [item for item in found if not isinstance(item, Damaged)] == [
         *numbers(1, 3),
         Missing(4, 6, "the log does not hold them"),

@@ -5,8 +5,9 @@ number, and a generation is named by the oldest record there was when reading be
 that begin at the same record give a generation the same name, whatever the file's inode is: a copy of a log is the
 same log.
 
-What looks damaged or cleared may be a file that is just being written: two looks at it must agree. Where it stays open
-whether this is still the log that was read, it is a new generation: perhaps twice, never not at all.
+What looks damaged or cleared may be a file that is just being written: several looks at it must agree, and damage at
+the end is never passed over before something follows it. Where it stays open whether this is still the log that was
+read, it is a new generation: perhaps twice, never not at all.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from opentec.adapters.nt.chunks import (
 from opentec.adapters.nt.decode import Decoder
 
 CHECKS: Final = 8  # records whose number and time tell whether a log is the one that was read
+SETTLED: Final = 5  # looks that must agree
 NAMED: Final = 1000  # damaged chunks of one log that are remembered as told
 
 
@@ -80,9 +82,11 @@ class EvtxLog:
     named: dict[int, int] = field(default_factory=dict)  # damaged chunks that were told: index, checksum
     behind: bool = False  # whether the last poll left something to read, or to look at again
     is_empty: bool = False  # whether there was no chunk in use when it was last looked at
-    _doubts: frozenset[Hashable] = frozenset()
-    _raised: set[Hashable] = field(default_factory=set)
+    _doubts: dict[Hashable, int] = field(default_factory=dict)  # looks that agreed
+    _raised: dict[Hashable, int] = field(default_factory=dict)
     _pending: bool = False
+    _quiet: int = 0  # looks in which the file was the same
+    _was: object = None
     _seen: object = None
     _empty: set[int] = field(default_factory=set)
     _current: int = 0  # index of the newest chunk
@@ -99,16 +103,19 @@ class EvtxLog:
             glance = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, header[:128], *self._glance(fd))
             if glance == self._seen and not self.behind:
                 return Batch(self.path, self.generation, [])
-            self._seen, self._raised, self._pending = glance, set(), False
+            self._seen, self._raised, self._pending = glance, {}, False
             items: list[Item] = []
             self.is_empty = not header
             if header:
                 layout = look(fd, info.st_size, self._empty)
                 self.is_empty = not layout.chunks and not layout.damaged
+                now = (glance, layout.damaged)
+                self._quiet = self._quiet + 1 if now == self._was else 1
+                self._was = now
                 if layout.chunks:
                     self._current = layout.chunks[-1].number
                 items = self._read(fd, header, layout, chunks, report, catch_up)
-            self._doubts = frozenset(self._raised)
+            self._doubts = self._raised
             return Batch(self.path, self.generation, items)
         finally:
             os.close(fd)
@@ -121,9 +128,9 @@ class EvtxLog:
         )
 
     def _is_settled(self, doubt: Hashable) -> bool:
-        """Whether the look before this one found the same; else it must be looked at again."""
-        self._raised.add(doubt)
-        settled = doubt in self._doubts
+        """Whether enough looks found the same; else it must be looked at again."""
+        self._raised[doubt] = looks = self._doubts.get(doubt, 0) + 1
+        settled = max(looks, self._quiet) >= SETTLED
         self._pending = self._pending or not settled
         return settled
 
@@ -265,7 +272,13 @@ class EvtxLog:
             is_whole = len(records) == chunk.last - chunk.first + 1 == len(texts)
             if is_whole and chunk.number != self._current and crc32(data[CHUNK_HEADER : chunk.free]) != chunk.check:
                 self._tell({chunk.number: check}, items)
-            return self._skip(chunk.last, f"{place} is damaged", items, ("hole", chunk.last + 1, check))
+            if chunk.number != self._current:
+                return self._skip(chunk.last, f"{place} is damaged", items, ("hole", chunk.last + 1, check))
+            # nothing waits behind it, and whoever writes the log may still put it right
+            is_told = chunk.last == self.position or self.named.get(chunk.number) == check
+            if not is_told and self._is_settled(("end", chunk.number, check)):
+                self._tell({chunk.number: check}, items)
+            return True
         self._remember(chunk, given)
         return False
 

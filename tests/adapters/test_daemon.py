@@ -1,0 +1,113 @@
+"""The loop that every adapter runs, with an adapter and a disk that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from opentec.adapters.conf import AdapterConf, Server
+from opentec.adapters.daemon import serve
+from opentec.eif import sender as sender_module
+from opentec.eif.buffer import DiskBuffer
+from opentec.eif.errors import BufferFault
+from tests.eif.scripted import Server as ScriptedServer
+from tests.eif.scripted import Store, serving
+
+
+class Numbers:
+    """An adapter that gives one event a step, of `count`; its flush fails as often as `faults` says."""
+
+    def __init__(self, buffer: DiskBuffer, count: int = 40, faults: int = 0) -> None:
+        self.buffer, self.left, self.faults = buffer, count, faults
+        self.saved: list[int] = []
+        self.refuses_to_save = False
+        self.closed = False
+
+    @property
+    def has_work(self) -> bool:
+        return self.left > 0
+
+    def step(self) -> bool:
+        if self.left:
+            self.buffer.append(f"A;number={self.left};END")
+            self.left -= 1
+        return self.left > 0
+
+    def flush(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise BufferFault("the disk fails", Path())
+        self.buffer.flush()
+
+    def save(self) -> None:
+        if self.refuses_to_save:
+            raise OSError("no room")
+        self.saved.append(self.left)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def conf_of(tmp_path: Path, port: int) -> AdapterConf:
+    return AdapterConf(
+        "a.conf",
+        servers=[Server("127.0.0.1", port)],
+        buffer_path=tmp_path / "buffer",
+        poll_interval=0.01,
+        retry_interval=0.01,
+    )
+
+
+async def test_positions_are_saved_on_the_way_and_at_the_end(tmp_path: Path) -> None:
+    store, made = Store(), list[Numbers]()
+    async with serving(ScriptedServer(store)) as (_, port):
+
+        def make(buffer: DiskBuffer) -> Numbers:
+            made.append(Numbers(buffer))
+            return made[0]
+
+        ended = await serve(conf_of(tmp_path, port), "a", make, once=True)
+    assert (ended.rejected, ended.unconfirmed, len(store.events)) == (0, 0, 40)
+    assert made[0].saved == [24, 8, 0, 0]
+    assert made[0].closed
+
+
+async def test_a_disk_that_fails_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    store, reports = Store(), list[str]()
+    async with serving(ScriptedServer(store)) as (_, port):
+        await serve(
+            conf_of(tmp_path, port), "a", lambda buffer: Numbers(buffer, 5, 3), once=True, report=reports.append
+        )
+    assert reports == ["the disk fails"]
+    assert len(store.events) == 5
+
+
+async def test_positions_that_cannot_be_saved_are_told(tmp_path: Path) -> None:
+    store, reports = Store(), list[str]()
+    async with serving(ScriptedServer(store)) as (_, port):
+
+        def make(buffer: DiskBuffer) -> Numbers:
+            adapter = Numbers(buffer, 2)
+            adapter.refuses_to_save = True
+            return adapter
+
+        await serve(conf_of(tmp_path, port), "a", make, once=True, report=reports.append)
+    assert "the positions cannot be saved: no room" in reports[0]
+
+
+async def test_a_sender_that_died_ends_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(_self: object, _stop: asyncio.Event) -> None:
+        raise RuntimeError("the sender is broken")
+
+    monkeypatch.setattr(sender_module.AckedSender, "run", run)
+    made: list[Numbers] = []
+
+    def make(buffer: DiskBuffer) -> Numbers:
+        made.append(Numbers(buffer, 0))
+        return made[0]
+
+    with pytest.raises(RuntimeError, match="the sender is broken"):
+        await serve(conf_of(tmp_path, 1), "a", make)
+    assert made[0].closed
