@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections import deque
+from functools import partial
 from typing import Any, Final
 
 from bench.events import texts
@@ -120,13 +121,17 @@ def _frame(body: bytes, sequence: int) -> bytes:
     return _HEADER.pack(_MAGIC, sequence >> 32, sequence & 0xFFFFFFFF, 0, 0, 0, size, size) + body
 
 
+def _itself(sender: Connection) -> Connection:
+    return sender
+
+
 async def run(orders: dict[str, Any]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     count, rate = orders["connections"], orders.get("rate")
     each = rate / count if rate else None
     senders = [Connection(number, orders["window"], each) for number in range(count)]
     for sender in senders:
-        await loop.create_connection(lambda sender=sender: sender, "127.0.0.1", orders["port"])
+        await loop.create_connection(partial(_itself, sender), "127.0.0.1", orders["port"])
     await asyncio.gather(*(sender.ready for sender in senders))
     begun, cpu = time.monotonic(), time.process_time()
     for sender in senders:

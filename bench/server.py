@@ -57,7 +57,7 @@ class Subject:
 @contextmanager
 def server(folder: Path, selector: str) -> Iterator[Subject]:
     """A fresh instance with the benchmark's ten rules; what it acknowledged is counted in the end."""
-    settings = {"rx": {"segment_size": 16 << 20}, "rules": {"selector": selector}}
+    settings: dict[str, dict[str, Any]] = {"rx": {"segment_size": 16 << 20}, "rules": {"selector": selector}}
     with Cluster(folder, settings=settings, heartbeat="normal", hang_after=10, rule_base=RULE_BASE) as cluster:
         cluster.start("black")
         cluster.wait_up("black")

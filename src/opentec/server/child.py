@@ -85,6 +85,9 @@ def become(name: str, master: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the master's affair
+    from opentec.server.logs import close_logs
+
+    close_logs()
     os.closerange(3, 4096)
     import setproctitle
 

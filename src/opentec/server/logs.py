@@ -12,11 +12,18 @@ _SIZE: Final = 5 << 20
 _KEEP: Final = 3
 
 
+def close_logs() -> None:
+    """Let go of the log files: a forked child does so before it closes descriptors, whose numbers are used again."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+
+
 def log_to_file(path: Path) -> None:
     """Send this process's log to `path` only. Lines: UTC time, level, text. Falls back to standard error."""
+    close_logs()
     root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
     handler: logging.Handler
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,13 @@
 """Starting a node: checks in the foreground, then the daemon, which says when it serves or stands by.
 
-`python -m opentec.server.start INSTANCE NODE COOL_OFF` is how a node that gave way becomes a fresh standby.
+`python -m opentec.server.start INSTANCE NODE COOL_OFF LOCK` is how a node that gave way becomes a fresh standby.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from opentec.server.preflight import standing
 _log = logging.getLogger("master")
 _COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to others
 _START_LIMIT: Final = 60.0
+_BUSY_LIMIT: Final = 15.0  # seconds that another master may take to end or to answer
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -53,6 +55,7 @@ def start_daemon(
         _detach(instance, node)
         prepared.become_master(_writer(write_end))
     os.close(write_end)
+    os.close(prepared.lock)  # the daemon holds it now
     os.waitpid(pid, 0)
     try:
         return _wait_for_word(read_end, instance, node)
@@ -117,10 +120,11 @@ class Prepared:
         say: Callable[[str], None],
         *,
         accept_gap: bool = False,
-        rejoin: bool = False,
+        lock: int | None = None,
     ) -> None:
-        """`accept_gap`: go on although records between repository and log are missing. `rejoin`: nobody asked for this
-        start, the node gave way before: it takes what is active and clears no mark.
+        """`accept_gap`: go on although records between repository and log are missing. `lock`: the descriptor that says
+        that this is the node's only master, from a node that gave way: nobody asked for this start, so it takes what
+        is active and clears no mark.
 
         Raises ConfigError, InstanceError, AlreadyRunning, ServerError: each says what to do.
         """
@@ -130,16 +134,20 @@ class Prepared:
             raise ConfigError(f"node {node!r} is not in {instance.config_file}")
         self._require_directories()
         make_private(instance.runtime(node))
-        self._refuse_second_master()
+        self.lock = self._only_master() if lock is None else lock
         self.repository_epoch = 0
         self.skip_to_log = False
         self.notices: list[tuple[str, dict[str, Any]]] = []
-        if self._lease_is_free() and not rejoin:
-            self._compare_log(say, accept_gap)
-            marks.clear_stopped(instance.ha)
-            self.rule_base = self._choose_rule_base(say)
-        else:
-            self.rule_base = self.active_rule_base()
+        try:
+            if lock is None and self._lease_is_free():
+                self._compare_log(say, accept_gap)
+                marks.clear_stopped(instance.ha)
+                self.rule_base = self._choose_rule_base(say)
+            else:
+                self.rule_base = self.active_rule_base()
+        except BaseException:
+            os.close(self.lock)
+            raise
         self.selector = self._choose_selector(say)
         self._warn(say)
 
@@ -151,13 +159,30 @@ class Prepared:
                     f"{directory} cannot be written by user {os.geteuid()}; check its owner and the mount"
                 )
 
-    def _refuse_second_master(self) -> None:
+    def _only_master(self) -> int:
+        """A descriptor whose lock only one master of this node can hold; it lives as long as that one does."""
+        runtime = self.instance.runtime(self.node)
+        descriptor = os.open(runtime / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = time.monotonic() + _BUSY_LIMIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                state = self._state_of_other(runtime)
+                if state or time.monotonic() > end:
+                    os.close(descriptor)
+                    raise AlreadyRunning(f"node {self.node} runs already ({state or 'starting or ending'})") from None
+            time.sleep(0.05)
+
+    def _state_of_other(self, runtime: Path) -> str:
+        """What the master that holds the lock says of itself, "" while it does not answer or is ending."""
         try:
-            with Control(self.instance.runtime(self.node) / "master.sock", timeout=3) as control:
-                status = control.call("status")
-        except NotRunning:
-            return
-        raise AlreadyRunning(f"node {self.node} runs already ({status['state']})")
+            with Control(runtime / "master.sock", timeout=3) as control:
+                state: str = control.call("status")["state"]
+        except (NotRunning, Refused):
+            return ""
+        return "" if state == "stopping" else state
 
     def _compare_log(self, say: Callable[[str], None], accept_gap: bool) -> None:
         found = standing(self.instance, self.config)
@@ -267,10 +292,19 @@ class Prepared:
             )
         if status in (EXIT_REJOIN, EXIT_GAVE_WAY):
             pause = _COOL_OFF if status == EXIT_GAVE_WAY else 0.0
+            os.set_inheritable(self.lock, True)
             # a fresh image: nothing of the old epoch stays in memory
             os.execv(  # noqa: S606 - our own program, an argument list
                 sys.executable,
-                [sys.executable, "-m", "opentec.server.start", str(self.instance.directory), self.node, str(pause)],
+                [
+                    sys.executable,
+                    "-m",
+                    "opentec.server.start",
+                    str(self.instance.directory),
+                    self.node,
+                    str(pause),
+                    str(self.lock),
+                ],
             )
         logging.shutdown()
         os._exit(status)
@@ -292,11 +326,12 @@ def write_current(directory: Path, content_hash: str) -> None:
 def _rejoin(arguments: list[str]) -> None:
     from opentec.server.logs import log_to_file
 
-    directory, node, pause = arguments
+    directory, node, pause, lock = arguments
+    os.set_inheritable(int(lock), False)
     try:
         instance = Instance(Path(directory))
         log_to_file(instance.logs(node) / "tec_master.log")
-        prepared = Prepared(instance, node, _log.warning, rejoin=True)
+        prepared = Prepared(instance, node, _log.warning, lock=int(lock))
     except ServerError as error:
         _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
         sys.exit(1)
