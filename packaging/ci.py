@@ -52,7 +52,7 @@ STEPS = {
     "chaos": Step(chaos(12, 4), 120),
     "nightly": Step((*PYTEST, "-m", "nightly", "--durations=10"), 1800),
     "properties": Step(("env", "HYPOTHESIS_PROFILE=nightly", *PYTEST, "-n", "2", "-m", UNIT), 1800),
-    "nightly-chaos": Step(chaos(200, 50), 3600, "tests/faults/chaos.py"),
+    "nightly-chaos": Step(chaos(200, 50), 3600),
     "pythons": Step(("bash", "packaging/check_pythons.sh"), 900),
     "bench": Step((PYTHON, "-m", "bench"), 1200),
 }
