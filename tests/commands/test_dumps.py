@@ -171,6 +171,7 @@ def test_why_names_the_rules_and_what_they_did(tec: Runner, lease: Lease, proces
         ["heartbeat", "missed", [], [], "1.1", "info"],
     ]
     answer = {"outcome": outcome(Disposition.DROPPED, reason="dropped", rules=json.dumps(rules)), "event": None}
+    answer["later"] = []
     ran = why(tec, process, answer, "1772352001.1")
     assert lines(ran.out) == [
         "1772352001.1: DROPPED, log rx:2:352",
@@ -187,12 +188,26 @@ def test_why_names_the_rules_and_what_they_did(tec: Runner, lease: Lease, proces
 
 def test_why_of_a_stored_and_derived_event(tec: Runner, lease: Lease, process: Process) -> None:
     event = row(4, cause_date_reception=1772352000, cause_event_handle=2)
-    answer = {"outcome": outcome(Disposition.STORED, eid=3), "event": event}
+    answer = {"outcome": outcome(Disposition.STORED, eid=3), "event": event, "later": []}
     assert lines(why(tec, process, answer, "1772352004.1").out) == [
         "1772352004.1 TEC_Notice (OPEN): STORED, log rx:2:352",
         "  it was derived by a rule from the event of that record",
         "  its cause is 1772352000.2",
         "  no rule fired",
+    ]
+
+
+def test_why_tells_what_happened_to_the_event_later(tec: Runner, lease: Lease, process: Process) -> None:
+    fired = json.dumps([["duplicates", "exact", ["count"], ["repeat_count of 1772352001.1 is now 1"], "", None]])
+    counted = outcome(Disposition.DROPPED, eid=1, date=1772352009, handle=4, rules=fired)
+    change = outcome(Disposition.APPLIED, eid=1)
+    answer = {"outcome": outcome(Disposition.STORED, eid=1), "event": row(1), "later": [change, counted]}
+    assert lines(why(tec, process, answer, "1772352001.1").out)[1:] == [
+        "  no rule fired",
+        "  later a change: APPLIED, log rx:2:352",
+        "  later 1772352009.4: DROPPED, log rx:2:352",
+        "    rule duplicates/exact, count",
+        "      repeat_count of 1772352001.1 is now 1",
     ]
 
 

@@ -17,7 +17,7 @@ from opentec.eif.errors import EifError
 from opentec.events.errors import SourceError, SourceErrors
 from tests.commands.running import Runner, lines
 
-Outcome = namedtuple("Outcome", "counters rejected unconfirmed")
+Outcome = namedtuple("Outcome", "counters rejected unconfirmed unread")
 LINE = "Mar  1 08:00:00 web1 sshd[12]: Failed password for root from 10.0.0.1 port 22 ssh2\n"
 
 
@@ -28,6 +28,7 @@ class Adapter(ModuleType):
         super().__init__("opentec.adapters.fake.main")
         self.conf = SimpleNamespace(buffer_path=buffer)
         self.unconfirmed = 0
+        self.unread = False
         self.error: Exception | None = None
         self.ran: dict[str, Any] = {}
 
@@ -41,7 +42,7 @@ class Adapter(ModuleType):
         if not settings["once"]:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.wait_for(stop.wait(), 5)
-        return Outcome(SimpleNamespace(to_data=lambda: {"lines": 3, "lost_lines": 0}), 1, self.unconfirmed)
+        return Outcome(SimpleNamespace(to_data=lambda: {"lines": 3, "lost_lines": 0}), 1, self.unconfirmed, self.unread)
 
 
 @pytest.fixture
@@ -65,6 +66,11 @@ def test_what_waits_is_4(tec: Runner, adapter: Adapter) -> None:
     ran = tec("adapter", "logfile", "-c", "a.conf", "--once", "--json")
     assert ran.status == 4
     assert json.loads(ran.out) == {"lines": 3, "lost_lines": 0, "rejected": 1, "unconfirmed": 2}
+
+
+def test_what_was_not_read_is_4(tec: Runner, adapter: Adapter) -> None:
+    adapter.unread = True
+    assert tec("adapter", "logfile", "-c", "a.conf", "--once", "--wait", "1").status == 4
 
 
 def test_a_signal_ends_it(tec: Runner, adapter: Adapter) -> None:
@@ -159,6 +165,23 @@ def test_try_with_formats_of_ones_own(tec: Runner, tmp_path: Path) -> None:
     assert "    Greeting (" in ran.out
     assert "    who=you\n" in ran.out
     assert "    discarded (" in ran.out
+
+
+def test_try_takes_the_name_and_the_formats_that_the_adapter_itself_would(tec: Runner, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("hello you\n")
+    (tmp_path / "tecad_logfile.fmt").write_text("FORMAT Beside\nhello %s\nhostname DEFAULT\nEND\n")
+    (tmp_path / "own.fmt").write_text("FORMAT Named\nhello %s\nhostname DEFAULT\nEND\n")
+    conf = tmp_path / "a.conf"
+    conf.write_text("NodeName=web7\n")
+    ran = tec("adapter", "try", tmp_path / "log", "-c", conf)
+    assert "    Beside (" in ran.out
+    assert "    hostname=web7\n" in ran.out
+    conf.write_text("NodeName=web7\nFormatFile=own.fmt\n")
+    assert "    Named (" in tec("adapter", "try", tmp_path / "log", "-c", conf).out
+    conf.write_text("NodeName=web7\n")
+    (tmp_path / "tecad_logfile.fmt").unlink()
+    ran = tec("adapter", "try", tmp_path / "log", "-c", conf)
+    assert (ran.status, ran.err) == (2, f"tec: {tmp_path / 'tecad_logfile.fmt'}: No such file or directory\n")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_records_come_back_in_order_across_segments(tmp_path: Path) -> None:
     assert [record.sequence for record in found] == list(range(1, 101))
     assert [record.time for record in found] == list(range(1, 101))
     assert found[0].payload == b"payload1" and found[0].sender == SENDER
-    assert all(a.after == b.position for a, b in zip(found, found[1:], strict=False))
+    assert all(a.after == b.position for a, b in itertools.pairwise(found))
     assert len(list(tmp_path.glob("rx.1.*"))) > 5
 
 

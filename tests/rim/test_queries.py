@@ -171,3 +171,18 @@ async def test_tecs_tables_are_views(repository: Repository, path: Path) -> None
     assert report == [("NT_Disk_Full", "Oct 14", 1), ("NT_Disk_Full", "", 2)]
     assert extra == [(1, SECOND, 1, "drive", "C:", None), (1, SECOND, 1, "note", "x" * 255, long)]
     assert (severity, status) == ([(60,)], [(30,)])
+
+
+async def test_what_changed_an_event_later_is_found(repository: Repository) -> None:
+    named = '[["set", "rule", ["a"], ["repeat_count of 1772352000.1 is now 2", "dropped the event"]]]'
+    other = '[["set", "rule", ["a"], ["repeat_count of 11772352000.12 is now 2"]]]'
+    outcomes = [
+        OutcomeRow(10, Disposition.STORED, 1, 1772352000, 1),
+        OutcomeRow(20, Disposition.DROPPED, 1, 1772352001, 1, "dropped", named),
+        OutcomeRow(30, Disposition.DROPPED, 2, 1772352001, 2, "dropped", other),
+        OutcomeRow(40, Disposition.APPLIED, 1, 1772352000, 1),
+    ]
+    await repository.commit(Batch(before=0, after=50, outcomes=outcomes), 1)
+    later = await repository.later_outcomes((1772352000, 1, 1), 10)
+    assert [outcome.position for outcome in later] == [40, 20]
+    assert [outcome.position for outcome in await repository.later_outcomes((1772352000, 1, 1), 10, limit=1)] == [40]
