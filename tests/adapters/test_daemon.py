@@ -26,6 +26,10 @@ class Numbers:
         self.closed = False
 
     @property
+    def counters(self) -> int:
+        return len(self.saved)
+
+    @property
     def has_work(self) -> bool:
         return self.left > 0
 
@@ -82,6 +86,51 @@ async def test_a_disk_that_fails_is_told_once_and_tried_again(tmp_path: Path) ->
         )
     assert reports == ["the disk fails"]
     assert len(store.events) == 5
+
+
+async def test_a_disk_that_never_works_ends_once_after_the_wait(tmp_path: Path) -> None:
+    made, reports = list[Numbers](), list[str]()
+    async with serving(ScriptedServer(Store())) as (_, port):
+
+        def make(buffer: DiskBuffer) -> Numbers:
+            made.append(Numbers(buffer, 1, 10**9))
+            return made[0]
+
+        ended = await serve(conf_of(tmp_path, port), "a", make, once=True, wait=0.05, report=reports.append)
+    assert (ended.unread, ended.unconfirmed) == (True, 1)
+    assert made[0].saved == []  # what is not durable must be read again
+    assert reports == ["the disk fails", reports[-1]]
+    assert "0.05 s without an acknowledgement: the disk fails" in reports[-1]
+
+
+async def test_acknowledgements_let_the_wait_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The buffer is full whenever one looks, for longer than `wait` in all, yet events are acknowledged."""
+    seconds = 0.0
+    monkeypatch.setattr("opentec.adapters.daemon.monotonic", lambda: seconds)
+
+    class Slow(Numbers):
+        def step(self) -> bool:
+            nonlocal seconds
+            seconds += 1.0
+            if self.left == 5 or seconds % 2:
+                return False  # nothing is acknowledged in this round, and from 5 on in none
+            if self.buffer.durable:
+                self.buffer.ack(self.buffer.acked + 1)
+            while not self.buffer.full:
+                self.buffer.append(f"A;msg='{'x' * 60_000}';END")
+            self.left -= 1
+            return False
+
+    conf = conf_of(tmp_path, 1)
+    conf.buffering = "NO"
+    made: list[Numbers] = []
+
+    def make(buffer: DiskBuffer) -> Numbers:
+        made.append(Slow(buffer))
+        return made[0]
+
+    ended = await serve(conf, "a", make, once=True, wait=2.5)
+    assert (ended.unread, made[0].left) == (True, 5)
 
 
 async def test_positions_that_cannot_be_saved_are_told(tmp_path: Path) -> None:

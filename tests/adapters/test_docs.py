@@ -13,8 +13,8 @@ import typer
 
 from opentec.adapters import conf as conf_module
 from opentec.adapters.conf import UNUSED, AdapterConf, parse_conf, read_conf
-from opentec.adapters.logfile.fmt import parse_formats, read_formats
-from opentec.adapters.logfile.main import FORMATS, load
+from opentec.adapters.logfile.fmt import FORMATS, parse_formats, read_formats
+from opentec.adapters.logfile.main import load
 from opentec.adapters.logfile.pattern import PatternError, compile_string
 from opentec.adapters.logfile.rotation import HELD_DELETED, HELD_FILES, SETTLED
 from opentec.adapters.logfile.tail import LOGS

@@ -97,5 +97,5 @@ def test_the_report_holds_every_measurement() -> None:
         "For 60 s",
     ):
         assert part in text
-    assert verdict(result).startswith("15,500 events/s")
-    assert "sqlite3 has 100% of it and the parse loop 50%" in verdict(result)
+    assert "Stored: indexed 15,500 (103%)" in verdict(result)
+    assert "sqlite3 has 100% and the parse loop 50%" in verdict(result)

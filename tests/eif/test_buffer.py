@@ -204,13 +204,13 @@ class TestLimits:
 
 
 def failing(code: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    """The real call once more, then the error: the failure comes in the middle of a flush."""
+    """The real call once more, then the error: the failure comes in the middle of a flush. No room stays no room."""
     calls = 0
 
     def fail(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2:
+        if calls == 2 or (calls > 2 and code == errno.ENOSPC):
             raise OSError(code, os.strerror(code))
         return real(*arguments)
 

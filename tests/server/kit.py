@@ -35,7 +35,7 @@ from opentec.server.rule import RuleProcess
 from tests.rules.engine_kit import classes, rule_base
 
 UUID = "5f0c7a3e00004000800000000000000a"
-PATIENCE = 20.0
+PATIENCE = 5.0
 WALL = 1_772_352_000_000_000  # 2026-03-01T08:00:00Z, microseconds
 
 
@@ -334,7 +334,7 @@ class Node:
     async def ask(self, socket_name: str, operation: str, argument: Any = None) -> Any:
         client = await RpcClient.connect(self.context.runtime / f"{socket_name}.sock")
         try:
-            return await client.call(operation, argument)
+            return await asyncio.wait_for(client.call(operation, argument), PATIENCE)
         finally:
             client.close()
 

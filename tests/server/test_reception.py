@@ -179,9 +179,7 @@ async def test_a_change_is_durable_when_it_is_answered_and_bears_the_socket_s_us
         ({"event": ["a", 2, 3], "slots": {"status": "ACK"}}, "names an event by three numbers"),
     ],
 )
-async def test_a_wrong_change_is_refused_and_the_process_goes_on(
-    context: Context, argument: Any, reason: str
-) -> None:
+async def test_a_wrong_change_is_refused_and_the_process_goes_on(context: Context, argument: Any, reason: str) -> None:
     async with running(context), asking(context) as client:
         with pytest.raises(Refused, match=reason):
             await client.call("change", argument)
@@ -238,9 +236,7 @@ async def test_a_tick_when_a_timer_is_due_and_no_record_comes(
         progress[Word.DUE] = 0
 
 
-async def test_the_log_s_limit_and_the_disk_hold_the_sockets(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_log_s_limit_and_the_disk_hold_the_sockets(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_HOUSEKEEPING", 0.001)
     with_config(context, "rx", limit=1)
     async with running(context) as process:
@@ -320,5 +316,3 @@ def _tear(path: Path, context: Context) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"\x07" * 40)
-
-

@@ -242,9 +242,7 @@ async def test_a_change_for_an_event_outside_the_cache_waits_for_its_row(
         assert (await outcome(tec, unknown))[1] == Disposition.REFUSED
 
 
-async def test_a_quarantined_record_is_not_even_looked_at(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_quarantined_record_is_not_even_looked_at(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     async with node(context) as tec:
         await tec.committed()
         needs_row = Engine.needs_row
@@ -432,5 +430,3 @@ async def test_a_neighbour_that_dies_in_the_middle_of_a_question_is_no_unexpecte
     monkeypatch.setattr(RuleProcess, "run", fails)
     with pytest.raises(Restart, match="closed the connection"):
         await module.main(context)
-
-

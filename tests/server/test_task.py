@@ -83,7 +83,9 @@ async def test_the_outbox_is_worked_off_a_few_at_a_time(context: Context) -> Non
         task = Task(context)
         running = asyncio.ensure_future(task.run())
         await until(lambda: context.progress[Word.READY_TASK])
-        rows = [OutboxRow(f"p{n}", 100, None, "program", f'{{"argv": ["/bin/sh", "-c", "exit {n}"]}}') for n in range(5)]
+        rows = [
+            OutboxRow(f"p{n}", 100, None, "program", f'{{"argv": ["/bin/sh", "-c", "exit {n}"]}}') for n in range(5)
+        ]
         await rule.call("batch", encoded(Batch(0, 200, outbox=rows)))
         repository = tec.work("dispatch")._repository
         found: list[Any] = []

@@ -12,7 +12,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from time import monotonic
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from opentec.adapters.conf import AdapterConf
 from opentec.eif.buffer import DiskBuffer
@@ -26,10 +27,15 @@ SAVE_EVERY: Final = 16  # rounds of a backlog between two saves of the positions
 _REASONS: Final = 1000
 
 Report = Callable[[str], None]
+Counters = TypeVar("Counters", covariant=True)
 
 
-class Reading(Protocol):
+class Reading(Protocol[Counters]):
     """An adapter between its sources and the buffer; the loop decides when it reads and when it makes durable."""
+
+    @property
+    def counters(self) -> Counters:
+        """What became of what was read."""
 
     @property
     def has_work(self) -> bool:
@@ -47,17 +53,20 @@ class Reading(Protocol):
     def close(self) -> None: ...
 
 
-class Ended(NamedTuple):
-    """How a run ended. `unconfirmed` events were not acknowledged; with a disk buffer the next run sends them."""
+class Outcome(NamedTuple, Generic[Counters]):
+    """How a run ended. `unconfirmed` events were not acknowledged; with a disk buffer the next run sends them.
+    `unread`: with `once`, something was left in the sources, and the next run reads it."""
 
+    counters: Counters
     rejected: int
     unconfirmed: int
+    unread: bool = False
 
 
 async def serve(
     conf: AdapterConf,
     name: str,
-    make: Callable[[DiskBuffer], Reading],
+    make: Callable[[DiskBuffer], Reading[Counters]],
     *,
     once: bool = False,
     stop: asyncio.Event | None = None,
@@ -65,14 +74,16 @@ async def serve(
     wait: float | None = None,
     report: Report = lambda _text: None,
     advice: str = "",
-) -> Ended:
-    """Read and send until `stop` is set, or with `once` until everything was read and is acknowledged, at most `wait`
-    seconds for the latter.
+) -> Outcome[Counters]:
+    """Read and send until `stop` is set, or with `once` until everything was read and is acknowledged.
 
-    `make` gives the adapter `name` over the opened buffer; `adopt` says that the buffer has moved here on purpose.
-    `report` gets sentences for a person, `advice` follows the reason of a rejected event. Raises BufferFault and what
-    `make` raises.
+    With `once` it waits for the servers at most `wait` seconds: while the buffer takes nothing more and nothing is
+    acknowledged, and for the last acknowledgements. `make` gives the adapter `name` over the opened buffer; `adopt`
+    says that the buffer has moved here on purpose. `report` gets sentences for a person, the notes of `conf` first;
+    `advice` follows the reason of a rejected event. Raises BufferFault and what `make` raises.
     """
+    for note in conf.notes:
+        report(note)
     stop = stop if stop is not None else asyncio.Event()
     with open_buffer(conf, name, adopt, report) as buffer:
         adapter = make(buffer)
@@ -81,14 +92,14 @@ async def serve(
         )
         stop_sending = asyncio.Event()
         sending = asyncio.create_task(sender.run(stop_sending))
-        reading = asyncio.create_task(_read(conf, adapter, buffer, sender, once, stop, report))
+        reading = asyncio.create_task(_read(conf, adapter, buffer, sender, once, stop, wait, report))
         try:
             # the end of either one is the end of both: a sender that died must not go unnoticed
             await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 await sending
-            await reading
-            if once and not stop.is_set():
+            unread = await reading
+            if once and not unread and not stop.is_set():
                 await _drain(sender, stop, sending, wait)
                 await _settle(conf, adapter, buffer, report)
         finally:
@@ -96,20 +107,23 @@ async def serve(
             reading.cancel()
             await asyncio.gather(reading, sending, return_exceptions=True)
             adapter.close()
-        return Ended(sender.counters.rejected, buffer.pending)
+        return Outcome(adapter.counters, sender.counters.rejected, buffer.pending, unread)
 
 
 async def _read(
     conf: AdapterConf,
-    adapter: Reading,
+    adapter: Reading[object],
     buffer: DiskBuffer,
     sender: AckedSender,
     once: bool,
     stop: asyncio.Event,
+    wait: float | None,
     report: Report,
-) -> None:
+) -> bool:
+    """Read until `stop`, or with `once` until nothing is left; True when `wait` seconds in vain came before that."""
     problem = ""
     rounds = 0
+    acked, moved = buffer.acked, monotonic()
     while not stop.is_set():
         rounds += 1
         try:
@@ -124,18 +138,31 @@ async def _read(
             report(now)
         problem = now
         sender.wake()
+        stands = not more and buffer.acked == acked and bool(problem or buffer.full)
+        if not stands:
+            acked, moved = buffer.acked, monotonic()
         if more:
             continue
         if once and not adapter.has_work and not problem:
-            return
+            return False
+        pause = conf.poll_interval
+        if stands and once and wait is not None:
+            pause = min(pause, moved + wait - monotonic())
+            if pause <= 0:
+                reason = problem or f"the buffer {buffer.path} is full"
+                report(
+                    f"ended after {wait:g} s without an acknowledgement: {reason}; what was not read stays where it is"
+                )
+                return True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), conf.poll_interval)
+            await asyncio.wait_for(stop.wait(), pause)
     with contextlib.suppress(BufferFault):
         await asyncio.to_thread(adapter.flush)
         await _settle(conf, adapter, buffer, report)
+    return False
 
 
-async def _settle(conf: AdapterConf, adapter: Reading, buffer: DiskBuffer, report: Report) -> None:
+async def _settle(conf: AdapterConf, adapter: Reading[object], buffer: DiskBuffer, report: Report) -> None:
     """Save the positions. What is buffered in memory only must have been acknowledged before."""
     if conf.buffering != "YES" and buffer.pending:
         return

@@ -25,7 +25,7 @@ def try_lines(
         typer.Option(
             "--format",
             metavar="FMT",
-            help="A format file.  [default: FormatFile of -c, else the shipped one]",
+            help="A format file.  [default: that of -c, without -c the shipped one]",
         ),
     ] = None,
     unmatched: Annotated[bool, typer.Option("--unmatched", help="Print only lines that no format matches.")] = False,
@@ -55,14 +55,17 @@ def try_lines(
 
 def _prepare(conf: Path | None, formats: Path | None) -> tuple[AdapterConf, list[Format]]:
     from opentec.adapters.conf import AdapterConf, read_conf
-    from opentec.adapters.logfile.fmt import read_formats
+    from opentec.adapters.logfile.fmt import FORMATS, formats_of, read_formats
     from opentec.events.errors import SourceErrors
     from opentec.shipped import shipped
 
     try:
-        settings = read_conf(conf, node="try") if conf is not None else AdapterConf("")
-        path = formats or settings.format_file or shipped("adapters", "logfile", "tecad_logfile.fmt")
-        return settings, read_formats(path)
+        if conf is None:
+            settings, default = AdapterConf(""), shipped("adapters", "logfile", FORMATS)
+        else:
+            settings = read_conf(conf)
+            default = formats_of(settings)
+        return settings, read_formats(formats or default)
     except SourceErrors as error:
         raise Failure(str(error), Status.USAGE) from error
     except OSError as error:

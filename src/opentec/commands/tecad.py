@@ -33,7 +33,9 @@ Adopt = Annotated[
 ]
 Wait = Annotated[
     float | None,
-    typer.Option("--wait", metavar="SECONDS", help="With --once: wait so long at most.  [default: without end]"),
+    typer.Option(
+        "--wait", metavar="SECONDS", help="With --once: wait for the servers so long at most.  [default: without end]"
+    ),
 ]
 
 
@@ -49,8 +51,8 @@ def tecad_logfile(
 ) -> None:
     """Run the logfile adapter.
 
-    It tails the files of LogSources and sends events to the servers. With --once exit status 4 says that events wait
-    in the buffer, unacknowledged.
+    It tails the files of LogSources and sends events to the servers. With --once exit status 4 says that not
+    everything was read and acknowledged.
     """
     _adapter("opentec.adapters.logfile.main", "tecad_logfile", conf, once, foreground, node, adopt, wait, json)
 
@@ -68,7 +70,7 @@ def tecad_nt(
     """Run the Windows event log adapter.
 
     It reads .evtx files and forwarded events as JSON lines, and sends events to the servers. With --once exit status 4
-    says that events wait in the buffer, unacknowledged.
+    says that not everything was read and acknowledged.
     """
     _adapter("opentec.adapters.nt.main", "tecad_nt", conf, once, foreground, node, adopt, wait, json)
 
@@ -105,7 +107,7 @@ def _adapter(
         say_json(report)
     else:
         say(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in report.items()))
-    raise typer.Exit(Status.NO_SERVER if once and outcome.unconfirmed else Status.OK)
+    raise typer.Exit(Status.NO_SERVER if once and (outcome.unconfirmed or outcome.unread) else Status.OK)
 
 
 def _check(adapter: Any, conf: Path, node: str) -> Any:

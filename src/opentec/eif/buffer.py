@@ -41,16 +41,15 @@ from opentec.eif.identity import (
 from opentec.eif.reading import Buffered, Damage, Segment, damaged_event, read_entries
 from opentec.eif.recovery import Recovered, recover
 from opentec.eif.segment import (
-    DECLARATION,
     EVENT,
     FORMAT_VERSION,
     MAX_FILES,
     RECORD_HEADER,
     SEGMENT_HEADER,
     FileRef,
-    encode_record,
     encode_segment_header,
 )
+from opentec.eif.writing import encode_batch, encode_declaration, write_behind
 
 DEFAULT_MAX_SIZE: Final = 65536 * 1024
 SEGMENT_SIZE: Final = 4 * 1024 * 1024
@@ -127,7 +126,7 @@ class DiskBuffer:
             self._ack = ack = AckFile(self.path / "ack")
             closing.callback(ack.close)
             self._acked = max(ack.number, identity.base if identity else 0)
-            found = recover(self.path, self._report)
+            found = recover(self.path, self._report, self._acked)
         except PermissionError as error:
             raise BufferUnusable(
                 f"no permission to use {error.filename}: change its owner, or choose another BufEvtPath", self.path
@@ -261,66 +260,65 @@ class DiskBuffer:
     def flush(self) -> None:
         """Make durable what was appended before the call.
 
-        Raises BufferFull when the disk has no room, BufferFault when it fails; then the events stay in memory, and the
-        next `flush` tries again.
+        On a disk that has too little room it makes durable what fits, so that this can be sent and its space come
+        free. Raises BufferFull when the disk has no room for the rest, BufferFault when it fails; then what is not
+        durable stays in memory, and the next `flush` tries again.
         """
         with self._flushing, self._disk_errors():
+            most: int | None = None  # events in one write
             while self._waiting:
                 with self._lock:
-                    batch = self._waiting.copy()
-                done = self._write(batch)
+                    batch = self._waiting[:most]
+                try:
+                    done = self._write(batch)
+                except OSError as error:
+                    if error.errno not in _NO_ROOM:
+                        raise
+                    most = len(batch) // 2 or None
+                    if most is None and not self._make_room():
+                        raise
+                    continue
                 with self._lock:
                     del self._waiting[:done]
                     self._waiting_size -= sum(RECORD_HEADER + len(event.data) for event in batch[:done])
                     self._durable = batch[done - 1].sequence
             self._no_room = False
 
-    def _write(self, batch: list[Buffered]) -> int:
-        """Write and sync as much of `batch` as fits into one segment; gives how many events that were."""
+    def _make_room(self) -> bool:
+        """Free the space of the last segment if all in it is acknowledged; the next write begins a new one.
+
+        It stays, and `ack` is durable first: one of them must say which numbers have been used.
+        """
+        segment = self._segments[-1]
+        if self._ack.number < self._durable or segment.first > self._durable or segment.size == SEGMENT_HEADER:
+            return False
+        self._ack.sync()
+        self._close_segment()
+        os.truncate(segment.path, SEGMENT_HEADER)
+        segment.size = SEGMENT_HEADER
+        return True
+
+    def _write(self, events: list[Buffered]) -> int:
+        """Write and sync as much of `events` as fits into one segment; gives how many events that were."""
         segment = self._segments[-1]
         if self._handle is None or segment.size >= self._segment_size or len(segment.files) >= MAX_FILES:
-            segment = self._new_segment(batch[0].sequence)
-        assert self._handle is not None
-        parts: list[bytes] = []
-        declared: dict[FileRef, int] = {}
-        at, done = segment.size, 0
-        for event in batch:
-            number = 0
-            if event.file is not None:
-                number = segment.numbers.get(event.file) or declared.get(event.file, 0)
-                if not number:
-                    number = declared[event.file] = len(segment.files) + len(declared) + 1
-                    parts.append(self._declaration(segment.salt, at, event.file, number))
-                    at += len(parts[-1])
-            parts.append(
-                encode_record(segment.salt, at, EVENT, event.data, event.sequence, event.time, event.end_offset, number)
-            )
-            at += len(parts[-1])
-            done += 1
-            if at >= self._segment_size or len(segment.files) + len(declared) >= MAX_FILES:
-                break
-        self._write_durably(segment, b"".join(parts))
+            segment = self._new_segment(events[0].sequence)
+        batch = encode_batch(segment, events, self._declaration, max_size=self._segment_size, max_files=MAX_FILES)
+        self._write_durably(segment, batch.data)
         with self._lock:
-            segment.size = at
-            for file, number in declared.items():
+            segment.size = batch.end
+            for file, number in batch.declared.items():
                 segment.declare(number, file)
                 # the files used last stay at the end: a new segment restates those
                 self._positions[file] = self._positions.pop(file, 0)
-        for event in batch[:done]:
+        for event in events[: batch.taken]:
             if event.file is not None and event.end_offset > self._positions[event.file]:
                 self._positions[event.file] = event.end_offset
-        return done
+        return batch.taken
 
     def _write_durably(self, segment: Segment, data: bytes) -> None:
         assert self._handle is not None
-        try:
-            view, at = memoryview(data), segment.size
-            while view:
-                written = os.pwrite(self._handle, view, at)
-                view, at = view[written:], at + written
-        except OSError:
-            os.ftruncate(self._handle, segment.size)
-            raise
+        write_behind(self._handle, data, segment.size)
         try:
             os.fdatasync(self._handle)
         except OSError:
@@ -358,8 +356,7 @@ class DiskBuffer:
         return segment
 
     def _declaration(self, salt: int, at: int, file: FileRef, number: int) -> bytes:
-        payload = msgspec.msgpack.encode([file.scope, file.path, file.generation])
-        return encode_record(salt, at, DECLARATION, payload, 0, self._clock(), self._positions.get(file, 0), number)
+        return encode_declaration(salt, at, file, number, self._positions.get(file, 0), self._clock())
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

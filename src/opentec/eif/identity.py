@@ -142,10 +142,10 @@ class AckFile:
 
     def write(self, number: int) -> None:
         """Note an acknowledgement; a crash of this process keeps it, a power loss may not before `sync`."""
-        self.number = number
         self._turn += 1
         body = _SLOT.pack(_MARK, FORMAT_VERSION, self._turn, number, 0)
         os.pwrite(self._handle, body + _CRC.pack(crc32(body)), self._turn % 2 * _SLOT_SIZE)
+        self.number = number  # not before: what stands here is in the file
 
     def repair(self) -> None:
         """Write both slots anew."""

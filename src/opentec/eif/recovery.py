@@ -39,10 +39,11 @@ class Recovered(msgspec.Struct):
     unknown: bool  # how many events were lost behind the end is not known: sequences may have been used
 
 
-def recover(directory: Path, report: Callable[[Damage], None]) -> Recovered:
+def recover(directory: Path, report: Callable[[Damage], None], acked: int) -> Recovered:
     """Walk over all segments of `directory`; a torn end of the last one is cut off.
 
-    Raises BufferUnusable for another format version, OSError when a segment cannot be read.
+    `acked` is the highest record that is known to be acknowledged. Raises BufferUnusable for another format version,
+    OSError when a segment cannot be read.
     """
     for leftover in directory.glob("*.tmp"):
         leftover.unlink()
@@ -50,6 +51,9 @@ def recover(directory: Path, report: Callable[[Damage], None]) -> Recovered:
     found = Recovered([], 1, {}, True, 0, False)
     for index, path in enumerate(paths):
         following = int(paths[index + 1].stem) if index + 1 < len(paths) else None
+        if following is not None and following <= acked + 1 and path.stat().st_size == SEGMENT_HEADER:
+            path.unlink()  # nothing is missing: it was emptied to make room, and the next one was begun
+            continue
         _recover_segment(found, path, following, report)
     return found
 

@@ -125,9 +125,10 @@ async def _guarded(name: str, context: Context, main: Callable[[Context], Awaita
     work = asyncio.ensure_future(main(context))
     try:
         done, _ = await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (beat, work):  # a newer epoch explains whatever else went wrong
-            if task in done:
-                task.result()  # a dead task inside a process ends the process
+        # a dead task inside a process ends the process; a newer epoch explains whatever else went wrong
+        for failure in [task.exception() for task in (beat, work) if task in done]:
+            if failure is not None:
+                raise failure
         log.error("ended without a reason")
         return EXIT_FAILED
     except (Superseded, EpochSuperseded) as error:

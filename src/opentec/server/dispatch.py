@@ -115,7 +115,7 @@ class Dispatch:
     async def _skip_gap(self, position: int) -> int:
         """An operator accepted that records are missing: the repository goes on where the log begins."""
         found = segments(self._context.instance.rx)
-        while not found:  # reception is about to make one
+        while not found or found[-1].epoch < self._context.epoch:  # reception is about to seal what was before
             await asyncio.sleep(_RETRY)
             found = segments(self._context.instance.rx)
         if any(part.start <= position and (part.end is None or position <= part.end) for part in found):
@@ -212,7 +212,7 @@ class Dispatch:
             return await answer(self._repository, self._context, operation, argument)
         except RepositoryError as error:
             raise Refused(f"the repository does not answer: {error}") from error
-        except (LogError, TypeError, ValueError, KeyError, OverflowError) as error:
+        except (LogError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             # a question that cannot be answered must not end the one writer of the repository
             raise Refused(f"{operation} cannot be answered: {error}") from error
 

@@ -205,6 +205,24 @@ def test_damaged_positions_are_named_and_lines_come_as_new_ones(log: Path, start
     assert "positions" in reports[0]
 
 
+@pytest.mark.parametrize("saved", [None, [], {}, {"files": None}, {"files": [{"path": "log"}]}])
+def test_incomplete_positions_are_damage(log: Path, start: Start, tmp_path: Path, saved: object) -> None:
+    """Their checksum is right, and what they hold is not what an adapter saves."""
+    log.write_text("a\n")
+    first = start(Memory())
+    drive(first)
+    first.save()
+    PositionFile(tmp_path / "positions").save(saved)
+    sink, reports = Memory(), list[str]()
+    drive(start(sink, reports=reports))
+    assert "a saved position" in reports[0] or "no list of files" in reports[0]
+    assert sink.taken == []  # the save before was good
+    PositionFile(tmp_path / "positions").save(saved)
+    drive(start(sink, reports=reports))
+    assert "read from their beginning" in reports[-1]
+    assert sink.messages == ["a"]
+
+
 def test_formats_of_several_lines_across_polls_and_restarts(log: Path, start: Start) -> None:
     log.write_text("first a\n")
     sink = Memory()
@@ -276,8 +294,7 @@ def test_problems_are_told_once(log: Path, start: Start) -> None:
     adapter = start(Memory(), reports=reports)
     drive(adapter)
     drive(adapter)
-    assert len(reports) == 1
-    assert reports[0].startswith(f"{log} cannot be read: ")
+    assert reports == [f"{log} cannot be read: it is not a regular file"]
 
 
 def test_an_unmatch_log_that_fails_does_not_stop_events(log: Path, start: Start, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from opentec.adapters.logfile.main import Outcome, load, run
-from opentec.eif.errors import BufferLocked
+from opentec.adapters.logfile.main import load, run
+from opentec.adapters.logfile.positions import PositionFile
+from opentec.eif.errors import BufferLocked, BufferUnusable
 from opentec.eif.frame import text_of
 from opentec.events.errors import SourceErrors
 from opentec.events.text import parse_event
@@ -120,9 +121,10 @@ async def test_what_the_server_refuses_is_told_once(folder: Path) -> None:
     reports: list[str] = []
     async with serving(Server(store)) as (_, port):
         conf = write_conf(folder, port, "BufEvtPath=buffer\nConnectionMode=CO")
-        outcome: Outcome = await run(conf, once=True, node="web1", report=reports.append)
+        outcome = await run(conf, once=True, node="web1", report=reports.append)
     assert outcome.rejected == 2
     assert ["ConnectionMode is not used" in reports[0], "class 'Line'" in reports[1]] == [True, True]
+    assert "`tec adapter try` shows which format made it" in reports[1]
     assert len(reports) == 2
 
 
@@ -137,6 +139,30 @@ async def test_a_small_buffer_stops_tailing_and_loses_nothing(folder: Path) -> N
     assert outcome.counters.lines == count
 
 
+async def test_once_ends_when_the_buffer_is_full_and_no_server_answers(folder: Path) -> None:
+    count = 6000
+    (folder / "log").write_text("".join(f"line {number} {'x' * 100}\n" for number in range(count)))
+    async with serving(Server(Store())) as (_, port):
+        pass  # the port is free again
+    more = "BufEvtPath=buffer\nBufEvtMaxSize=256"
+    reports: list[str] = []
+    conf = write_conf(folder, port, more)
+    conf.write_text(conf.read_text().replace("PollInterval=0.01", "PollInterval=9"))
+    running = run(conf, once=True, node="web1", wait=0.05, report=reports.append)
+    outcome = await asyncio.wait_for(running, 5)
+    assert (outcome.unread, 0 < outcome.unconfirmed < count) == (True, True)
+    assert f"the buffer {folder / 'buffer'} is full" in reports[-1]
+    store = Store()
+    async with serving(Server(store)) as (_, port):
+        outcome = await run(write_conf(folder, port, more), once=True, node="web1")
+    # what was buffered comes again, and has the same identity: file and offset
+    ranges = {
+        (file, frame.end_offset): message for (frame, file), message in zip(store.events, arrived(store), strict=True)
+    }
+    assert sorted(int(message.split()[0]) for message in ranges.values()) == list(range(count))
+    assert (outcome.unread, outcome.unconfirmed, outcome.counters.lines) == (False, 0, count)
+
+
 async def test_two_adapters_cannot_share_a_buffer(folder: Path) -> None:
     store = Store()
     stop = asyncio.Event()
@@ -148,6 +174,16 @@ async def test_two_adapters_cannot_share_a_buffer(folder: Path) -> None:
             await run(conf, once=True, node="web1")
         stop.set()
         await first
+
+
+async def test_positions_of_another_version_are_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("opentec.adapters.logfile.positions.VERSION", 9)
+        (folder / "buffer").mkdir()
+        PositionFile(folder / "buffer" / "positions").save({})
+    with pytest.raises(BufferUnusable, match="buffer/positions: saved positions of version 9"):
+        await run(write_conf(folder, 1), once=True, node="web1")
+    assert not (folder / "buffer" / "positions.old").exists()
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:

@@ -207,6 +207,20 @@ def test_lost_positions_repeat_with_the_same_identity(tmp_path: Path, start: Sta
     assert len({file for _, _, file, _ in run.sink.taken}) == 1
 
 
+@pytest.mark.parametrize(
+    "saved", [None, [], {}, {"evtx": {"logs": []}}, {"evtx": {"logs": [{}]}, "json": {"files": []}}]
+)
+def test_incomplete_positions_are_damage(tmp_path: Path, start: Starter, saved: object) -> None:
+    (tmp_path / "a.jsonl").write_text(event_json(1) + "\n")
+    run = start()
+    run.all()
+    PositionFile(tmp_path / "positions").save(saved)
+    run.restart()
+    assert "saved" in run.reports[0]
+    run.all()
+    assert len(run.sink.taken) == 1  # the save before was good
+
+
 def test_what_is_lost_is_named_in_its_place(tmp_path: Path, start: Starter) -> None:
     parts = [record(1), b"\xff" * 64, record(3), record(4, text=json.dumps({"Event": {"System": {"EventID": 0}}}))]
     write_log(tmp_path / "a.evtx", chunk(1, 4, records=parts), b"\xff" * 65536)

@@ -19,7 +19,7 @@ from opentec.adapters.logfile.fmt import Context, Format
 from opentec.adapters.logfile.matcher import Matcher
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.logfile.rotation import Lost
-from opentec.adapters.logfile.tail import Chunk, Tailer
+from opentec.adapters.logfile.tail import Chunk, Tailer, saved_files
 from opentec.adapters.logfile.text import line_text, shorten
 from opentec.adapters.logfile.unmatched import UnmatchLog
 from opentec.eif.errors import BufferFull
@@ -97,7 +97,7 @@ class LogfileAdapter:
     ) -> None:
         """`positions` None keeps them in memory. `report` gets sentences for a person.
 
-        Raises OSError when saved positions exist and cannot be read, ValueError when they make no sense.
+        Raises OSError when saved positions exist and cannot be read, BufferUnusable when they are of another version.
         """
         self.conf = conf
         self._sink = sink
@@ -110,7 +110,7 @@ class LogfileAdapter:
         self._problems: dict[str, str] = {}
         self._saved: object = None
         self._unmatched = UnmatchLog(conf.unmatch_log, report) if conf.unmatch_log is not None else None
-        loaded = positions.load() if positions is not None else None
+        loaded = positions.load(saved_files) if positions is not None else None
         if loaded is not None and loaded.problem:
             report(loaded.problem)
         saved = loaded.data if loaded is not None else None

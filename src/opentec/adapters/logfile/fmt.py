@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from opentec.adapters.conf import AdapterConf
 from opentec.adapters.logfile.pattern import Pattern, PatternError, compile_regex, compile_string
 from opentec.events.errors import SourceError, SourceErrors
 from opentec.events.names import nearest, shown
 
+FORMATS: Final = "tecad_logfile.fmt"  # beside the configuration
 DISCARD: Final = "*DISCARD*"
 SOURCE: Final = "LOGFILE"
 FILE_LIMIT: Final = 8 << 20  # bytes of a format file
@@ -119,6 +121,11 @@ LABEL: Final = Special("LABEL")
 ADAPTER: Final = Special("ADAPTER")
 FILENAME: Final = Special("FILENAME")
 LINE: Final = Special("LINE")
+
+
+def formats_of(conf: AdapterConf) -> Path:
+    """The format file of a configuration: FormatFile, else the one beside it."""
+    return conf.format_file or Path(conf.file).with_name(FORMATS)
 
 
 def read_formats(path: Path) -> list[Format]:

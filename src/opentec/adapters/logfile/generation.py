@@ -239,7 +239,7 @@ def open_log(path: str) -> tuple[int, os.stat_result]:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
         os.close(fd)
-        raise NotALog(f"{path} is not a regular file")
+        raise NotALog("it is not a regular file")
     return fd, info
 
 

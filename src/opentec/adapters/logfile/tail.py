@@ -63,8 +63,7 @@ class Tailer:
         self._parked: list[LogFile] = []  # positions of logs that the configuration does not name any more
         self._turn = 0
         self._first_poll = True
-        for data in _saved_files(state):
-            file = LogFile.from_data(data)
+        for file in saved_files(state) if state is not None else ():
             if any(PurePath(file.path).match(source) for source in self.sources):
                 self._log(file.path).files.append(file)
             else:
@@ -205,10 +204,9 @@ class Tailer:
         return 0
 
 
-def _saved_files(state: Any) -> list[Any]:
-    if state is None:
-        return []
+def saved_files(state: Any) -> list[LogFile]:
+    """The positions in what `Tailer.to_data` gave. Raises ValueError for a state that is none."""
     files = state.get("files") if isinstance(state, dict) else None
     if not isinstance(files, list):
         raise ValueError("the saved state holds no list of files")
-    return files
+    return [LogFile.from_data(data) for data in files]

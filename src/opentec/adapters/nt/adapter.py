@@ -11,14 +11,14 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 from opentec.adapters.filters import passes
 from opentec.adapters.logfile.adapter import Sink, event_text
 from opentec.adapters.logfile.generation import READ_BYTES
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.logfile.rotation import Lost
-from opentec.adapters.logfile.tail import Chunk, Tailer
+from opentec.adapters.logfile.tail import Chunk, Tailer, saved_files
 from opentec.adapters.logfile.text import line_text
 from opentec.adapters.logfile.unmatched import UnmatchLog
 from opentec.adapters.nt.conf import NtConf
@@ -26,7 +26,7 @@ from opentec.adapters.nt.decode import Decoder, decode
 from opentec.adapters.nt.evtxlog import Batch, Damaged, Found, Item, Missing
 from opentec.adapters.nt.forms import read_record
 from opentec.adapters.nt.mapping import DISCARD, OTHER, Mapping
-from opentec.adapters.nt.reader import CHUNKS, EvtxReader
+from opentec.adapters.nt.reader import CHUNKS, EvtxReader, saved_logs
 from opentec.adapters.nt.record import NotAnEvent, NtRecord, slots_of
 from opentec.eif.errors import BufferFull
 from opentec.eif.segment import FileRef
@@ -93,7 +93,7 @@ class NtAdapter:
     ) -> None:
         """`positions` None keeps them in memory. `report` gets sentences for a person.
 
-        Raises OSError when saved positions exist and cannot be read, ValueError when they make no sense.
+        Raises OSError when saved positions exist and cannot be read, BufferUnusable when they are of another version.
         """
         self.conf = conf
         self._common = conf.common
@@ -108,10 +108,10 @@ class NtAdapter:
         self._saved: object = None
         unmatch = conf.common.unmatch_log
         self._unmatched = UnmatchLog(unmatch, report) if unmatch is not None else None
-        loaded = positions.load() if positions is not None else None
+        loaded = positions.load(_check_saved) if positions is not None else None
         if loaded is not None and loaded.problem:
             report(loaded.problem)
-        saved = loaded.data if loaded is not None and isinstance(loaded.data, dict) else {}
+        saved = loaded.data if loaded is not None and loaded.data is not None else {}
         self.counters = Counters.from_data(saved.get("counters"))
         self._evtx = EvtxReader(conf.evtx_sources, saved.get("evtx"), catch_up=conf.catch_up, decoder=decoder)
         self._tailer = Tailer(
@@ -323,6 +323,14 @@ class NtAdapter:
             if self._problems.get(path) != problem:
                 self._report(f"{path} cannot be read: {problem}")
         self._problems = problems
+
+
+def _check_saved(data: Any) -> None:
+    """Raises ValueError when `data` is not what `NtAdapter.save` saves."""
+    if not isinstance(data, dict):
+        raise ValueError("the saved state is none of this adapter")
+    saved_logs(data.get("evtx"))
+    saved_files(data.get("json"))
 
 
 def _printable(path: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from opentec.adapters.conf import AdapterConf
-from opentec.adapters.daemon import Report, serve
+from opentec.adapters.daemon import Outcome, Report, serve
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.nt.adapter import Counters, NtAdapter
 from opentec.adapters.nt.conf import NtConf, read_nt_conf
@@ -19,14 +19,6 @@ from opentec.shipped import shipped
 
 POSITIONS: Final = "positions.nt"  # in BufEvtPath
 MAP_FILE: Final = "tecad_nt.map"  # beside the configuration, else the shipped one
-
-
-class Outcome(NamedTuple):
-    """How a run ended. `unconfirmed` events were not acknowledged; with a disk buffer the next run sends them."""
-
-    counters: Counters
-    rejected: int
-    unconfirmed: int
 
 
 def load(conf_path: Path, node: str = "") -> tuple[AdapterConf, NtConf, Mapping]:
@@ -51,24 +43,20 @@ async def run(
     adopt: bool = False,
     wait: float | None = None,
     report: Report = lambda _text: None,
-) -> Outcome:
+) -> Outcome[Counters]:
     """Read and send until `stop` is set, or with `once` until the ends of the logs are reached and all is
-    acknowledged, at most `wait` seconds for the latter.
+    acknowledged, or the servers were waited for `wait` seconds (`opentec.adapters.daemon.serve`).
 
     `node` overrides NodeName; `adopt` says that the buffer has moved here on purpose (a shared disk). `report` gets
     sentences for a person. Raises SourceErrors and OSError for the configuration, BufferFault for the buffer.
     """
     common, conf, mapping = load(conf_path, node)
-    for note in common.notes:
-        report(note)
-    made: list[NtAdapter] = []
 
     def make(buffer: DiskBuffer) -> NtAdapter:
         positions = PositionFile(common.buffer_path / POSITIONS) if common.buffer_path is not None else None
-        made.append(NtAdapter(conf, mapping, buffer, positions, report=report))
-        return made[0]
+        return NtAdapter(conf, mapping, buffer, positions, report=report)
 
-    ended = await serve(
+    return await serve(
         common,
         "tecad_nt",
         make,
@@ -79,4 +67,3 @@ async def run(
         report=report,
         advice="is the class in the server's rule base, and MapFile right?",
     )
-    return Outcome(made[0].counters, ended.rejected, ended.unconfirmed)

@@ -32,8 +32,7 @@ class EvtxReader:
         self._logs: dict[str, EvtxLog] = {}
         self._early: set[str] | None = None  # logs to which catch_up applies
         self._turn = 0
-        for data in _saved_logs(state):
-            log = EvtxLog.from_data(data, decoder)
+        for log in saved_logs(state, decoder) if state is not None else ():
             self._logs[log.path] = log
 
     def to_data(self) -> dict[str, Any]:
@@ -87,10 +86,9 @@ def is_evtx(source: str) -> bool:
     return PurePath(source).suffix.casefold() == ".evtx"
 
 
-def _saved_logs(state: Any) -> list[Any]:
-    if state is None:
-        return []
+def saved_logs(state: Any, decoder: Decoder = decode) -> list[EvtxLog]:
+    """The positions in what `EvtxReader.to_data` gave. Raises ValueError for a state that is none."""
     logs = state.get("logs") if isinstance(state, dict) else None
     if not isinstance(logs, list):
         raise ValueError("the saved state holds no list of logs")
-    return logs
+    return [EvtxLog.from_data(data, decoder) for data in logs]

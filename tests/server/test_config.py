@@ -1,0 +1,76 @@
+"""tec_server.toml: every message names the file, the key, what is wrong, and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opentec.server.config import load_config
+from opentec.server.errors import ConfigError
+from tests.server.kit import make_instance
+
+NODE = '[nodes.black]\nlisten = "127.0.0.1:5529"\n'
+
+
+def test_defaults(tmp_path: Path) -> None:
+    instance = make_instance(tmp_path, "# nothing said\n")
+    config = load_config(instance)
+    assert config.server.name == "tec" and list(config.nodes) == ["node1"]
+    assert (config.nodes["node1"].host, config.nodes["node1"].port) == ("127.0.0.1", 5529)
+    assert config.repository_path(instance) == instance.directory / "rim/tec.db"
+    assert config.rule_base_path(instance) == instance.directory / "rules"
+
+
+def test_an_ipv6_address(tmp_path: Path) -> None:
+    node = load_config(make_instance(tmp_path, '[nodes.black]\nlisten = "[::1]:5530"\n')).nodes["black"]
+    assert (node.host, node.port) == ("::1", 5530)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[rx]\nsegmentsize = 7\n", "rx.segmentsize: there is no such key; did you mean 'segment_size'?"),
+        ("[rx]\nzzz = 7\n", "rx.zzz: there is no such key; known are segment_size, retain_days"),
+        ("[rx]\nsegment_size = 7\n", "rx.segment_size: Input should be greater than or equal to 65536"),
+        ("[rx]\nmax_event = 10000000\n", "rx.max_event: Input should be less than or equal to 1048576"),
+        ("[rx]\nwindow = 'x'\n", "rx.window: Input should be a valid integer"),
+        ("[rx]\nretain_days = nan\n", "rx.retain_days: Input should be greater than 0"),
+        ("[serber]\nname = 'x'\n", "serber: there is no such key; did you mean 'server'?"),
+        ("[server]\nname = 'a b'\n", "server.name: String should match pattern"),
+        ("[ha]\nheartbeat = 'quick'\n", "ha.heartbeat: Input should be 'slow', 'normal' or 'fast'"),
+        ("[rules]\nselector = 'rete'\n", "rules.selector: Input should be 'auto', 'durable-rules' or 'indexed'"),
+        ("[nodes.black]\nlisten = '5529'\n", "nodes.black.listen: '5529' is not HOST:PORT, for example 127.0.0.1:5529"),
+        ("[nodes.black]\nlisten = 'h:70000'\n", "nodes.black.listen: 'h:70000' is not HOST:PORT"),
+        ("[nodes.black]\nlisten = ':1'\n", "nodes.black.listen: ':1' is not HOST:PORT"),
+        ("[nodes.black]\nlistne = 'h:7'\n", "nodes.black.listne: there is no such key; did you mean 'listen'?"),
+        ("nodes = {}\n", "nodes: Dictionary should have at least 1 item"),
+        ("nodes = 7\n", "nodes: Input should be a valid dictionary"),
+        ("rx = 7\n", "rx: Input should be a valid dictionary"),
+        ("[tasks\n", "Expected ']'"),
+        ("a = \n", "Invalid value"),
+    ],
+)
+def test_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    instance = make_instance(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load_config(instance)
+    assert f"{instance.config_file}: {message}" in str(error.value)
+
+
+def test_every_wrong_key_has_its_line(tmp_path: Path) -> None:
+    instance = make_instance(tmp_path, "[rx]\nwindow = 0\nbacklog = 0\n" + NODE)
+    with pytest.raises(ConfigError) as error:
+        load_config(instance)
+    assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["rx.window", "rx.backlog"]
+
+
+def test_a_file_that_is_no_text_or_cannot_be_read(tmp_path: Path) -> None:
+    instance = make_instance(tmp_path, NODE)
+    instance.config_file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="can't decode"):
+        load_config(instance)
+    instance.config_file.unlink()
+    instance.config_file.mkdir()
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_config(instance)

@@ -1,0 +1,328 @@
+"""The master's decisions, without its children: standing by, the takeover's notice, ends, status."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+
+from opentec.events.records import position_of
+from opentec.ha import epochs, marks
+from opentec.ha.errors import LeaseDirectoryError, LeaseLost
+from opentec.ha.lease import Lease
+from opentec.ha.watch import Decision
+from opentec.server import master as module
+from opentec.server.config import load_config
+from opentec.server.errors import Refused, ServerError
+from opentec.server.instance import Instance
+from opentec.server.master import EXIT_GAVE_WAY, EXIT_REJOIN, Master
+from opentec.server.progress import Word, boot_us
+from opentec.server.rpc import Peer, RpcServer
+from opentec.server.supervisor import GiveUp, Supervisor
+from tests.rules.engine_kit import rule_base
+from tests.server.kit import make_context, until
+from tests.server.test_dispatch import segment
+
+
+class Told:
+    """Masters of one instance, and what they said to whoever started them."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.words: list[dict[str, Any]] = []
+        self.masters: list[Master] = []
+
+    def master(self, **options: Any) -> Master:
+        self.instance.runtime("black").mkdir(parents=True, exist_ok=True)
+        config = load_config(self.instance)
+        found = Master(self.instance, config, "black", rule_base(), [], self.words.append, **options)
+        self.masters.append(found)
+        return found
+
+
+@pytest.fixture
+def told(instance: Instance) -> Any:
+    found = Told(instance)
+    yield found
+    for master in found.masters:
+        if master._lease is not None:
+            master._lease.release()
+
+
+def claimed(told: Told, **options: Any) -> Master:
+    """A master that holds epoch 1 of a new instance, and has no children."""
+    master = told.master(**options)
+    lease = Lease.claim(told.instance.ha, "black", [], (epochs.numbers(told.instance.ha) or [0])[-1])
+    assert lease is not None
+    master._lease = lease
+    master._context = make_context(told.instance, lease.epoch)
+    master._supervisor = Supervisor(master._context, master._quarantine)
+    return master
+
+
+async def test_a_new_instance_is_claimed_at_once_and_starts(told: Told) -> None:
+    master = told.master()
+    assert await asyncio.wait_for(master._stand_by(), 20)
+    assert master._lease is not None and master._lease.epoch == 1
+    assert master._context is not None and master._context.takeover["class"] == "TEC_Start"
+
+
+async def test_a_second_node_stands_by_until_the_lease_is_free(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    segment(told.instance.rx, 1, 1)
+    bases = [rule_base(name="newer")]
+    master = told.master(load_rule_base=lambda: bases[0])
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words)
+    assert told.words == [{"state": "standby", "active": "brown"}] and master.status()["state"] == "standby"
+    holder.release()
+    assert await asyncio.wait_for(standing, 20)
+    takeover = master._context.takeover  # type: ignore[union-attr]
+    assert takeover["class"] == "TEC_Failover" and takeover["msg"] == "brown -> black: lock free"
+    assert (takeover["epoch"], takeover["skipped_epochs"]) == (2, 0)
+    assert master._context.rule_base is bases[0]  # type: ignore[union-attr]
+
+
+async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    monkeypatch.setattr(module, "_LOOK", 0.001)
+    master = told.master()
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words)
+    numbers, looks = epochs.numbers, 0
+
+    def away(directory: Any) -> list[int]:
+        nonlocal looks
+        looks += 1
+        raise LeaseDirectoryError(f"{directory}: Stale file handle")
+
+    monkeypatch.setattr(epochs, "numbers", away)
+    await until(lambda: looks > 3)
+    monkeypatch.setattr(epochs, "numbers", numbers)
+    holder.release()
+    assert await asyncio.wait_for(standing, 20)
+    assert caplog.text.count("Stale file handle") == 1
+
+
+async def test_a_directory_that_cannot_be_read_refuses_the_start_with_the_reason(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (told.instance.ha).rmdir()
+    with pytest.raises(ServerError, match="No such file or directory; check that the instance directory is mounted"):
+        await told.master()._stand_by()
+
+
+async def test_a_stopped_logical_server_lets_the_standby_rest(told: Told) -> None:
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    master = told.master()
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words)
+    marks.mark_stopped(told.instance.ha, 1)
+    holder.release()
+    assert not await asyncio.wait_for(standing, 20)
+
+
+async def test_a_standby_that_is_asked_to_stop_ends(told: Told) -> None:
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    master = told.master()
+    running = asyncio.ensure_future(master.run())
+    await until(lambda: told.words)
+    master._asked_to_stop("node")
+    assert await asyncio.wait_for(running, 20) == 0
+    assert not (told.instance.runtime("black") / "master.sock").exists()
+    assert holder is not None
+
+
+def takeover(told: Told, before: epochs.EpochFile | None, expect: int) -> dict[str, Any]:
+    master = told.master()
+    master._lease = Lease.claim(told.instance.ha, "black", [], expect)
+    assert master._lease is not None
+    master._claimed(Decision(expect, "no beat for 3.1 s", before), boot_us())
+    assert master._context is not None
+    return master._context.takeover
+
+
+def test_epochs_that_wrote_nothing_were_skipped(told: Told) -> None:
+    segment(told.instance.rx, 1, 1)
+    epochs.path_of(told.instance.ha, 4).touch()
+    found = takeover(told, epochs.read(told.instance.ha, 4), 4)
+    assert (found["class"], found["epoch"], found["skipped_epochs"]) == ("TEC_Failover", 5, 3)
+    assert found["reason"] == "no beat for 3.1 s" and found["msg"] == "unknown -> black: no beat for 3.1 s"
+
+
+def test_an_epoch_file_that_is_gone_does_not_spoil_the_takeover(told: Told) -> None:
+    segment(told.instance.rx, 1, 1)
+    epochs.path_of(told.instance.ha, 1).touch()
+    before = epochs.read(told.instance.ha, 1)
+    found = takeover(told, epochs.EpochFile(1, told.instance.ha / "gone", node=before.node), 1)
+    assert (found["class"], found["gap"]) == ("TEC_Failover", 0.0)
+
+
+@pytest.mark.parametrize(("mark", "kind"), [("clean", "TEC_Start"), ("stopped", "TEC_Start"), ("", "TEC_Failover")])
+def test_after_a_clean_stop_the_server_starts(told: Told, mark: str, kind: str) -> None:
+    segment(told.instance.rx, 1, 1)
+    epochs.path_of(told.instance.ha, 1).touch()
+    if mark:
+        (told.instance.ha / f"{mark}.1").touch()
+    assert takeover(told, epochs.read(told.instance.ha, 1), 1)["class"] == kind
+
+
+def test_a_planned_switch_says_so(told: Told) -> None:
+    segment(told.instance.rx, 1, 1)
+    epochs.path_of(told.instance.ha, 1).touch()
+    marks.request_switch(told.instance.ha, 1)
+    assert takeover(told, epochs.read(told.instance.ha, 1), 1)["reason"] == "planned switch"
+
+
+@pytest.mark.parametrize(("kind", "status"), [("superseded", EXIT_REJOIN), ("demote", EXIT_GAVE_WAY), ("fatal", 1)])
+def test_giving_up(told: Told, kind: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    master = claimed(told)
+    monkeypatch.setattr(Supervisor, "end_all", lambda self: None)
+    assert master._give_up(GiveUp(kind, "a reason")) == status
+    assert (marks.switch_requested(told.instance.ha, 1) is not None) == (kind == "demote")
+    assert told.words == ([{"state": "failed", "reason": "a reason"}] if kind == "fatal" else [])
+
+
+@pytest.mark.parametrize(("asked", "mark"), [("stop", "stopped.1"), ("node", "switch.1")])
+async def test_a_stop_drains_and_leaves_its_mark(
+    told: Told, asked: str, mark: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    master = claimed(told)
+
+    async def drain(self: Supervisor, seconds: float) -> bool:
+        return False
+
+    monkeypatch.setattr(Supervisor, "end_all", lambda self: None)
+    monkeypatch.setattr(Supervisor, "drain", drain)
+    master._asked_to_stop(asked)
+    master._asked_to_stop("other")  # the first word counts
+    assert await master._end() == 0
+    assert (told.instance.ha / mark).exists() and master._stop.is_set()
+    assert "the next start processes them" in caplog.text
+
+
+async def test_a_beat_that_fails_gives_way_in_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    master = claimed(told)
+    monkeypatch.setattr(Lease, "beat", lambda self: (_ for _ in ()).throw(LeaseLost(1)))
+    with pytest.raises(GiveUp) as error:
+        await master._beating()
+    assert error.value.kind == "superseded"
+    monkeypatch.setattr(Lease, "beat", lambda self: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(Lease, "overdue", lambda self, preset: True)
+    with pytest.raises(GiveUp, match="the lease cannot be renewed: disk") as error:
+        await master._beating()
+    assert error.value.kind == "demote"
+
+
+async def test_a_record_is_set_aside_through_reception(
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    master = claimed(told)
+    await master._quarantine(position_of(1, 0), "poison")
+    assert "the record at rx:1:0 could not be set aside" in caplog.text
+    asked: list[Any] = []
+    answering = True
+
+    async def handle(peer: Peer, operation: str, argument: Any) -> Any:
+        asked.append((operation, argument))
+        if not answering:
+            await asyncio.Event().wait()
+
+    assert master._context is not None
+    server = RpcServer(master._context.runtime / "reception.sock", handle)
+    await server.start()
+    caplog.clear()
+    await master._quarantine(position_of(1, 0), "poison")
+    assert asked == [("quarantine", [position_of(1, 0), "poison"])] and not caplog.text
+    answering = False
+    monkeypatch.setattr(module, "_QUARANTINE", 0.01)
+    await asyncio.wait_for(master._quarantine(position_of(1, 0), "poison"), 20)
+    assert "could not be set aside" in caplog.text
+    server.close()
+    for running in server._running:
+        running.cancel()
+
+
+async def test_who_may_ask_for_what(told: Told) -> None:
+    master = claimed(told)
+
+    class Stranger:
+        is_own = False
+
+    class Own:
+        is_own = True
+
+    stranger, own = Stranger(), Own()
+    assert (await master._handle(stranger, "status", None))["server"] == "tec"  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="only the server's own user may do that"):
+        await master._handle(stranger, "stop", None)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="no operation 'jump'"):
+        await master._handle(own, "jump", None)  # type: ignore[arg-type]
+    assert not master._stop.is_set()
+    assert await master._handle(own, "stop", "node") == os.getpid()  # type: ignore[arg-type]
+    assert master._stop.is_set() and master._stop_kind == "node"
+
+
+def test_status_is_healthy_when_the_backlog_moves(told: Told) -> None:
+    master = claimed(told)
+    master._state = "up"
+    progress = master._progress
+    assert master._supervisor is not None
+    for child in master._supervisor.children:
+        assert f"tec_{child.name} is not running" in master.status()["reasons"]
+        child.pid = 100 + child.number
+        progress.beat(child.number)
+        progress.ready(child.number)
+    status = master.status()
+    assert status["healthy"] and status["reasons"] == [] and status["epoch"] == 1
+    progress.ready(1, False)
+    assert master.status()["reasons"] == ["tec_rule is not ready yet"]
+    progress.ready(1)
+    progress[Word.BEAT_TASK] -= 6_000_000
+    assert master.status()["reasons"] == ["tec_task shows no sign of life for 6 s"]
+    progress.beat(3)
+    end = segment(told.instance.rx, 1, 4)
+    progress[Word.DURABLE], progress[Word.COMMITTED] = end, position_of(1, 0)
+    assert master.status()["healthy"], "it waits, and not for long"
+    assert master.status()["waiting_bytes"] == 4 * 72
+    master._moving_at -= 31_000_000
+    assert "nothing was committed for 31 s" in master.status()["reasons"][0]
+    progress[Word.REPOSITORY_ERROR_SINCE] = boot_us() - 7_000_000
+    progress[Word.PAUSED] = 1
+    assert master.status()["reasons"] == [
+        "the repository does not answer for 7 s; events wait in the log",
+        "sockets are not read: the reception log or its disk is full",
+    ]
+
+
+async def test_watching_sees_the_backlog_move(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WATCH", 0.0)
+    master = claimed(told)
+    monkeypatch.setattr(Supervisor, "watch", lambda self: None)
+    master._progress[Word.DURABLE] = 100
+    master._moving_at = 1
+    watching = asyncio.ensure_future(master._watching())
+    master._progress[Word.COMMITTED] = 50
+    await until(lambda: master._last_committed == 50)
+    assert master._moving_at > 1
+    watching.cancel()
+
+
+async def test_up_is_when_all_are_ready_and_the_port_counts_first(told: Told) -> None:
+    master = claimed(told)
+    progress = master._progress
+    becoming = asyncio.ensure_future(master._becoming_ready())
+    progress.ready(0)
+    await until(lambda: master._state == "up")
+    assert not told.words
+    for number in (1, 2, 3):
+        progress.ready(number)
+    await asyncio.wait_for(becoming, 20)
+    assert told.words == [{"state": "up", "epoch": 1}]

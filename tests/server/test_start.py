@@ -1,0 +1,220 @@
+"""Preparing a node, and the word that its starter waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opentec.ha import epochs, marks
+from opentec.ha.lease import Lease
+from opentec.server import start as module
+from opentec.server.control import Control
+from opentec.server.errors import ConfigError, InstanceError, ServerError
+from opentec.server.instance import Instance
+from opentec.server.start import AlreadyRunning, Prepared, _rejoin, _wait_for_word, _writer
+from tests.server.kit import make_instance, make_repository
+from tests.server.test_dispatch import segment
+
+RULES = Path(__file__).parents[2] / "rules/default"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance whose rule base has been active once: compiling it again for every test would take long."""
+    directory = tmp_path_factory.mktemp("made")
+    text = '[nodes.black]\nlisten = "0.0.0.0:5529"\n[rules]\nselector = "indexed"\n'
+    instance = make_instance(directory, text)
+    (directory / "rules").mkdir()
+    shutil.copytree(RULES / "TEC_CLASSES", directory / "rules/TEC_CLASSES")
+    (directory / "rules/TEC_RULES").mkdir()
+    (directory / "rules/TEC_RULES/rule_sets").write_text("")
+    from opentec.rules.rulebase import snapshot
+
+    module.write_current(instance.rule_bases, snapshot(directory / "rules", instance.rule_bases))
+    return directory
+
+
+@pytest.fixture
+async def instance(made: Path, tmp_path: Path) -> Instance:
+    shutil.copytree(made, tmp_path / "tec")
+    found = Instance(tmp_path / "tec")
+    from opentec.server.config import load_config
+
+    await make_repository(found, load_config(found))
+    return found
+
+
+def prepare(instance: Instance, said: list[str] | None = None, **options: Any) -> Prepared:
+    """A node that was prepared, and let go again."""
+    found = Prepared(instance, "black", (said if said is not None else []).append, **options)
+    os.close(found.lock)
+    return found
+
+
+async def test_a_node_that_can_serve_at_once(instance: Instance) -> None:
+    said: list[str] = []
+    found = prepare(instance, said)
+    assert found.rule_base.content_hash == found._current_hash()
+    assert found.selector == "indexed" and found.notices == [] and not found.skip_to_log
+    assert said == [
+        "warning: listening on 0.0.0.0: events travel unencrypted and anyone who reaches the port may send them"
+    ]
+
+
+async def test_an_unknown_node_and_a_directory_that_cannot_be_written(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="node 'blue' is not in"):
+        Prepared(instance, "blue", print)
+    monkeypatch.setattr(module.os, "access", lambda path, mode: False)
+    with pytest.raises(InstanceError, match="rx cannot be written by user .*; check its owner and the mount"):
+        prepare(instance)
+
+
+async def test_a_second_master_of_the_node(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Prepared(instance, "black", lambda text: None)
+    states = ["stopping", "up"]
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime: states.pop(0).replace("stopping", ""))
+    with pytest.raises(AlreadyRunning, match=r"node black runs already \(up\)"):
+        prepare(instance)
+    monkeypatch.setattr(module, "_BUSY_LIMIT", 0.0)
+    monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime: "")
+    with pytest.raises(AlreadyRunning, match=r"node black runs already \(starting or ending\)"):
+        prepare(instance)
+    os.close(first.lock)
+    prepare(instance)
+
+
+async def test_the_state_of_the_other_master(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = prepare(instance)
+    assert found._state_of_other(instance.runtime("black")) == ""
+    state = "up"
+    monkeypatch.setattr(Control, "__init__", lambda self, path, timeout: None)
+    monkeypatch.setattr(Control, "call", lambda self, operation: {"state": state})
+    monkeypatch.setattr(Control, "close", lambda self: None)
+    assert found._state_of_other(instance.runtime("black")) == "up"
+    state = "stopping"
+    assert found._state_of_other(instance.runtime("black")) == ""
+
+
+async def test_a_gap_is_refused_or_accepted_loudly(instance: Instance) -> None:
+    segment(instance.rx, 1, 3)
+    segment(instance.rx, 2, 3)
+    (instance.rx / "rx.1.0").unlink()
+    with pytest.raises(
+        ServerError, match="records between are missing; put the missing files back, or .* --accept-gap"
+    ):
+        prepare(instance)
+    said: list[str] = []
+    found = prepare(instance, said, accept_gap=True)
+    assert found.skip_to_log and found.notices[0][0] == "TEC_Error" and "going on without them" in said[0]
+
+
+async def test_a_stop_is_cleared_by_a_start_even_when_the_edited_rule_base_is_refused(instance: Instance) -> None:
+    epochs.path_of(instance.ha, 1).touch()
+    marks.mark_stopped(instance.ha, 1)
+    (instance.directory / "rules/TEC_CLASSES/root.baroc").write_text("TEC_CLASS: broken")
+    said: list[str] = []
+    found = prepare(instance, said)
+    assert not marks.stopped(instance.ha)
+    assert found.rule_base.content_hash == found._current_hash()
+    assert "is refused and the one before stays active" in said[0] and found.notices[0][0] == "TEC_Error"
+
+
+async def test_a_first_start_with_a_broken_rule_base_is_refused(instance: Instance) -> None:
+    (instance.rule_bases / "current").unlink()
+    (instance.directory / "rules/TEC_CLASSES/root.baroc").write_text("TEC_CLASS: broken")
+    with pytest.raises(ServerError, match="the rule base in .* is refused:\n"):
+        prepare(instance)
+
+
+async def test_a_node_that_gave_way_clears_no_stop_and_activates_nothing(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs.path_of(instance.ha, 1).touch()
+    marks.mark_stopped(instance.ha, 1)
+    before = (instance.rule_bases / "current").read_text()
+    (instance.directory / "rules/TEC_CLASSES/own.baroc").write_text("TEC_CLASS: Own ISA EVENT;")
+    became: list[float] = []
+    monkeypatch.setattr(Prepared, "become_master", lambda self, ready, cool_off: became.append(cool_off))
+    monkeypatch.setattr("opentec.server.logs.log_to_file", lambda path: None)
+    lock = os.open(os.devnull, os.O_RDONLY)
+    _rejoin([str(instance.directory), "black", "5.0", str(lock)])
+    os.close(lock)
+    assert became == [5.0] and marks.stopped(instance.ha)
+    assert (instance.rule_bases / "current").read_text() == before
+
+
+async def test_a_node_that_cannot_stand_by_again_says_why_in_its_log(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("opentec.server.logs.log_to_file", lambda path: None)
+    instance.config_file.write_text("[rx]\nnone = 1\n")
+    lock = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(SystemExit) as ended:
+        _rejoin([str(instance.directory), "black", "0.0", str(lock)])
+    os.close(lock)
+    assert ended.value.code == 1
+    assert "node black cannot stand by again" in caplog.text and "rx.none" in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_standby_takes_what_the_active_node_has(instance: Instance) -> None:
+    holder = Lease.claim(instance.ha, "brown", [], 0)
+    assert holder is not None
+    (instance.directory / "rules/TEC_CLASSES/root.baroc").write_text("TEC_CLASS: broken")
+    found = prepare(instance)
+    assert found.rule_base.content_hash == found._current_hash() and found.notices == []
+    (instance.rule_bases / "current").write_text("f" * 64)
+    with pytest.raises(ServerError, match="the active rule base cannot be loaded"):
+        prepare(instance)
+    (instance.rule_bases / "current").unlink()
+    with pytest.raises(ServerError, match="names no active rule base; the active node must start first"):
+        prepare(instance)
+    holder.release()
+
+
+@pytest.mark.parametrize(("wanted", "chosen"), [("durable-rules", "indexed"), ("auto", "indexed")])
+async def test_where_durable_rules_has_a_problem_the_indexed_selector_is_used(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, wanted: str, chosen: str
+) -> None:
+    monkeypatch.setattr("opentec.rules.selectors.durable_rules_problem", lambda: "its self-test failed")
+    text = instance.config_file.read_text().replace('"indexed"', f'"{wanted}"')
+    instance.config_file.write_text(text)
+    said: list[str] = []
+    assert prepare(instance, said).selector == chosen
+    assert any("its self-test failed" in text for text in said) == (wanted == "durable-rules")
+
+
+def wait_for(instance: Instance, data: bytes) -> dict[str, Any]:
+    read_end, write_end = os.pipe()
+    os.write(write_end, data)
+    os.close(write_end)
+    try:
+        return _wait_for_word(read_end, instance, "black")
+    finally:
+        os.close(read_end)
+
+
+async def test_the_word_of_the_daemon(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wait_for(instance, b'{"state": "up", "epoch": 3}\nmore') == {"state": "up", "epoch": 3}
+    with pytest.raises(ServerError, match="because"):
+        wait_for(instance, b'{"state": "failed", "reason": "because"}\n')
+    with pytest.raises(ServerError, match="node black ended while it started; .*log/black holds its logs"):
+        wait_for(instance, b'{"state"')
+    monkeypatch.setattr(module, "_START_LIMIT", 0.01)
+    read_end, write_end = os.pipe()
+    with pytest.raises(ServerError, match="node black is not up after 0 s; `tec status` says what it waits for"):
+        _wait_for_word(read_end, instance, "black")
+    tell = _writer(write_end)
+    tell({"state": "up"})
+    assert json.loads(os.read(read_end, 100)) == {"state": "up"}
+    os.close(read_end)
+    tell({"state": "failed"})  # who started it is gone
+    os.close(write_end)
