@@ -18,7 +18,7 @@ from typing import Any, Final
 from bench import engine_bench, rim_bench
 from bench.calibrate import calibrate
 from bench.gaps import gaps
-from bench.report import render, verdict
+from bench.report import AIM, render, verdict
 from bench.server import measure, server
 from opentec.rules.selectors import durable_rules_problem
 
@@ -46,14 +46,14 @@ def main() -> int:
     result: dict[str, Any] = {"selectors": selectors, "seconds": seconds, "rate": RATE, "rounds": []}
     with tempfile.TemporaryDirectory(prefix="tec-bench-", dir=arguments.dir) as name:
         folder = Path(name)
+        _say(f"gaps: {faults} kills and {faults} hangs")
+        result["gaps"] = gaps(_made(folder / "gaps"), faults)
         for number in range(rounds):
             # the order turns, so that no selector always comes first
             order = selectors if number % 2 == 0 else selectors[::-1]
             result["rounds"].append(_round(folder / str(number), order, seconds, number + 1, rounds))
         if arguments.sustained and not quick:
             result["sustained"] = _sustained(folder / "sustained", selectors[0], arguments.sustained)
-        _say(f"gaps: {faults} kills and {faults} hangs")
-        result["gaps"] = gaps(_made(folder / "gaps"), faults)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -88,14 +88,19 @@ def _round(folder: Path, selectors: list[str], seconds: float, number: int, roun
         _say(f"round {number} of {rounds}: {selector}")
         with server(_made(folder / selector), selector) as subject:
             measure(subject, 1.0, 1000)  # what only the first events pay
-            found[selector] = {"offered": measure(subject, seconds, RATE), "saturated": measure(subject, seconds, None)}
+            found[selector] = {
+                "offered": measure(subject, seconds, RATE),
+                "aim": measure(subject, seconds, AIM),
+                "saturated": measure(subject, seconds, None),
+            }
     return found
 
 
 def _sustained(folder: Path, selector: str, seconds: float) -> dict[str, Any]:
-    _say(f"{seconds:g} s without pause")
+    _say(f"{seconds:g} s at {AIM:,} events a second")
     with server(_made(folder), selector) as subject:
-        return {**measure(subject, seconds, None), "seconds": seconds, "selector": selector}
+        measure(subject, 1.0, 1000)
+        return {**measure(subject, seconds, AIM), "seconds": seconds, "selector": selector}
 
 
 def _made(folder: Path) -> Path:

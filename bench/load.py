@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         transport.set_write_buffer_limits(high=1 << 22)
-        transport.write(_frame(f"$HELLO;protocol=0;sender={self.sender.hex()};kind=long;next=1;END".encode(), 0))
+        transport.write(_frame(f"$HELLO;protocol=1;sender={self.sender.hex()};kind=long;next=1;END".encode(), 0))
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ready.done():

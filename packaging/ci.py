@@ -47,7 +47,9 @@ STEPS = {
         300,
     ),
     "coverage": Step((PYTHON, "packaging/check_coverage.py", "coverage.json"), 10),
-    "acceptance": Step((*PYTEST, "-n", "2", "-m", "acceptance and not nightly", "--durations=5"), 240),
+    "acceptance": Step(
+        (*PYTEST, "-n", "2", "--dist", "loadfile", "-m", "acceptance and not nightly", "--durations=5"), 240
+    ),
     "faults": Step((*PYTEST, "-n", "2", "-m", "faults and not nightly", "--durations=5"), 120),
     "chaos": Step(chaos(12, 4), 120),
     "nightly": Step((*PYTEST, "-m", "nightly", "--durations=10"), 1800),

@@ -107,7 +107,7 @@ def test_bytes_that_are_no_events_harm_nobody(server: Cluster) -> None:
 
 def test_acknowledged_mode_refuses_what_is_not_a_frame(server: Cluster) -> None:
     uuid = os.urandom(16).hex()
-    hello = f"$HELLO;protocol=0;sender={uuid};kind=long;next=1;END".encode() + b"\n\x01"
+    hello = f"$HELLO;protocol=1;sender={uuid};kind=long;next=1;END".encode() + b"\n\x01"
     greeting = struct.pack(">8s7I", b"<START>>", 0, 0, 0, 0, 0, len(hello), len(hello)) + hello
     for rubbish in (b"x" * 100, struct.pack(">8s7I", b"<START>>", 0, 9, 0, 0, 0, 4, 4) + b"A;\n\x01", greeting):
         with socket.create_connection(server.servers[0], timeout=10) as connection:

@@ -277,7 +277,7 @@ class TestOpening:
         with monkeypatch.context() as patch:
             patch.setattr(f"opentec.eif.{module}.FORMAT_VERSION", 3)
             opened(path).close()
-        with pytest.raises(BufferUnusable, match="of format version 3, this program reads version 0"):
+        with pytest.raises(BufferUnusable, match="of format version 3, this program reads version 1"):
             opened(path)
 
     def test_a_clone_gets_a_new_sender(self, path: Path) -> None:

@@ -39,9 +39,9 @@ def parse(text: str, sequence: int = 0) -> Control | None:
 
 def test_the_example_of_the_protocol() -> None:
     (hello,) = frames(Hello(SENDER, 1).encode())
-    assert text_of(hello.data) == "$HELLO;protocol=0;sender=5c0f0c2e8f2b4c3f9c55d3c0a2b1f9aa;kind=long;next=1;END"
+    assert text_of(hello.data) == "$HELLO;protocol=1;sender=5c0f0c2e8f2b4c3f9c55d3c0a2b1f9aa;kind=long;next=1;END"
     (welcome,) = frames(Welcome(7, 0, 256).encode())
-    assert text_of(welcome.data) == "$WELCOME;protocol=0;epoch=7;last=0;window=256;END"
+    assert text_of(welcome.data) == "$WELCOME;protocol=1;epoch=7;last=0;window=256;END"
     (ack,) = frames(Ack(1).encode())
     assert (text_of(ack.data), ack.sequence) == ("$ACK;END", 1)
 
@@ -107,7 +107,7 @@ def test_one_rejected_item_may_come_bare_and_unknown_slots_are_ignored() -> None
     assert parse("$ACK;rejected='5 no';later=1;END", 6) == Ack(6, ((5, "no"),))
 
 
-HELLO = f"$HELLO;protocol=0;sender={SENDER.hex()};kind=long;next=1;END"
+HELLO = f"$HELLO;protocol=1;sender={SENDER.hex()};kind=long;next=1;END"
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ HELLO = f"$HELLO;protocol=0;sender={SENDER.hex()};kind=long;next=1;END"
         ("$HELLO", "malformed"),
         ("$;END", "malformed"),
         ("$GRUESS;END", r"\$GRUESS is not a control frame"),
-        (HELLO.replace("protocol=0", "protocol=7"), "version 7 is not spoken here"),
-        ("$WELCOME;protocol=1;epoch=7;last=0;window=256;END", "version 1 is not spoken here"),
+        (HELLO.replace("protocol=1", "protocol=7"), "version 7 is not spoken here"),
+        ("$WELCOME;protocol=0;epoch=7;last=0;window=256;END", "version 0 is not spoken here"),
         ("$HELLO;sender=x;END", "slot 'protocol' is missing"),
         (HELLO.replace("5c0f", "xx0f"), "32 hex digits"),
         (HELLO.replace("5c0f", ""), "32 hex digits"),
@@ -130,7 +130,7 @@ HELLO = f"$HELLO;protocol=0;sender={SENDER.hex()};kind=long;next=1;END"
         (HELLO.replace("next=1", f"next={2**63}"), "is not a number"),
         (HELLO.replace("next=1", f"next={'9' * 5000}"), "is not a number"),
         (HELLO.replace("next=1", "next=²"), "is not a number"),
-        ("$WELCOME;protocol=0;epoch=7;last=0;window=0;END", "window '0'"),
+        ("$WELCOME;protocol=1;epoch=7;last=0;window=0;END", "window '0'"),
         ("$FILE;number=65536;scope=a;path=b;generation=c;END", "from 1 to 65535"),
         ("$FILE;number=1;scope=a;path=b;END", "'generation' is missing"),
         ("$ACK;rejected=['x no'];END", "is not SEQUENCE REASON"),

@@ -133,7 +133,7 @@ def test_strict_refuses_what_is_no_frame() -> None:
 
 def test_the_first_frame_decides() -> None:
     reader = FrameReader()
-    reader.feed(encode_frame(b"$HELLO;protocol=0;END\n\x01") + b"rubbish rubbish rubbish rubbish rubbish")
+    reader.feed(encode_frame(b"$HELLO;protocol=1;END\n\x01") + b"rubbish rubbish rubbish rubbish rubbish")
     assert len(reader.frames()) == 1
     assert reader.strict is True
     with pytest.raises(FrameError):

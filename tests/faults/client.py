@@ -174,7 +174,7 @@ class Sender:
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         following = self._waiting[0][0] if self._waiting else self.produced + 1
-        hello = f"$HELLO;protocol=0;sender={self.uuid.hex()};kind=long;next={following};END"
+        hello = f"$HELLO;protocol=1;sender={self.uuid.hex()};kind=long;next={following};END"
         writer.write(frame(hello))
         if self.tailed:
             told = self.tailed

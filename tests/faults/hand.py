@@ -40,7 +40,7 @@ class Hand:
         promise = self.promise
         self._reader, self._writer = await asyncio.open_connection(*server)
         first = following or promise.acked + 1
-        self._writer.write(frame(f"$HELLO;protocol=0;sender={promise.uuid.hex()};kind=long;next={first};END"))
+        self._writer.write(frame(f"$HELLO;protocol=1;sender={promise.uuid.hex()};kind=long;next={first};END"))
         if told := promise.tailed:
             declared = f"scope='{told.scope}';path='{told.path}';generation='{told.generation}'"
             self._writer.write(frame(f"$FILE;number=1;{declared};END"))

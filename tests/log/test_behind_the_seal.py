@@ -10,9 +10,10 @@ import pytest
 
 from opentec.events.records import Kind, epoch_of, position_of
 from opentec.log import segments as module
+from opentec.log import table as table_module
 from opentec.log.errors import LogWriteFailed
 from opentec.log.segments import recover, segments
-from opentec.log.table import FILE_HORIZON, MAX_ENTRIES, SenderTable
+from opentec.log.table import FILE_HORIZON, SenderTable
 from tests.log.helper import INSTANCE, SENDER, add, read_all, writer_of
 
 
@@ -55,13 +56,14 @@ def test_a_damaged_newest_header_leaves_the_one_before_to_seal(tmp_path: Path) -
     writer.close()
 
 
-def test_files_count_against_the_limit_of_the_table_as_senders_do() -> None:
+def test_files_count_against_the_limit_of_the_table_as_senders_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "MAX_ENTRIES", limit := 5000)
     table = SenderTable()
     now = 1_000_000
     table.senders = {n.to_bytes(16, "big"): (1, n, n % 2) for n in range(1000)}
-    table.files = {n: (1, n, n) for n in range(MAX_ENTRIES)}
+    table.files = {n: (1, n, n) for n in range(limit)}
     table.prune(now)
-    assert len(table.senders) + len(table.files) == MAX_ENTRIES
+    assert len(table.senders) + len(table.files) == limit
     assert not any(once for _, _, once in table.senders.values()), "one-shot senders go first"
     oldest_file, oldest_sender = min(table.files.values())[2], min(time for _, time, _ in table.senders.values())
     assert abs(oldest_file - oldest_sender) <= 1, "then the oldest, whichever they are"

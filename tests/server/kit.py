@@ -13,8 +13,8 @@ import msgspec
 
 from opentec.eif.control import Control, File, Hello, parse_control
 from opentec.eif.frame import Frame, FrameReader, data_of, encode_frame
-from opentec.events.records import Kind, Record, Verdict, decode_event, decode_rejected
 from opentec.events.image import COLUMNS
+from opentec.events.records import Kind, Record, Verdict, decode_event, decode_rejected
 from opentec.ha import epochs
 from opentec.log.clock import LogClock
 from opentec.log.reader import iterate

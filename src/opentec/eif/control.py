@@ -11,7 +11,7 @@ from opentec.eif.frame import Frame, encode_frame, text_of
 from opentec.events.errors import EventSyntaxError
 from opentec.events.text import format_event, parse_event
 
-PROTOCOL_VERSION: Final = 0
+PROTOCOL_VERSION: Final = 1
 LONG: Final = "long"
 ONCE: Final = "once"
 MAX_FILE_NUMBER: Final = 65535

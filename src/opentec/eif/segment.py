@@ -29,7 +29,7 @@ from zlib import crc32
 
 import msgspec
 
-FORMAT_VERSION: Final = 0
+FORMAT_VERSION: Final = 1
 EVENT: Final = b"TBRe"
 DECLARATION: Final = b"TBRf"
 MAX_FILES: Final = 60_000  # declarations in one segment; the next one then goes into a new segment

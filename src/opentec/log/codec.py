@@ -13,7 +13,7 @@ import msgspec
 from opentec.events.records import NO_SENDER, OFFSET_BITS, Record
 from opentec.log.errors import LogError, LogVersionError
 
-VERSION: Final = 0
+VERSION: Final = 1
 MAGIC: Final = b"TECRXLOG"
 PREAMBLE_SIZE: Final = 64
 HEADER_AT: Final = 2 * PREAMBLE_SIZE

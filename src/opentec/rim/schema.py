@@ -9,7 +9,7 @@ from typing import Final
 
 from opentec.events.image import BASE_SLOTS, COLUMNS, IDENTITY
 
-SCHEMA_VERSION: Final = 0
+SCHEMA_VERSION: Final = 1
 
 # tec.md 2.1; a site's own members are written by Repository.set_enumerations
 SEVERITIES: Final = {"UNKNOWN": 10, "HARMLESS": 20, "WARNING": 30, "MINOR": 40, "CRITICAL": 50, "FATAL": 60}

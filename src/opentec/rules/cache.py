@@ -17,7 +17,8 @@ from opentec.events.image import EventKey
 from opentec.rules.event import CLOSED, Event
 
 CLEAN_PERCENT: Final = 5  # of the cache's size, removed when it is full (tec.md 3.1)
-MANY_CLASSES: Final = 12  # from here on one pass over everything is cheaper than merging the classes
+MANY_CLASSES: Final = 12  # with more, classes are not looked up one by one, but left to the filter
+FEW: Final = 64  # up to here sorting them all is cheaper than merging, even if only the first is looked at
 
 _eid: Final = attrgetter("eid")
 
@@ -49,6 +50,9 @@ class _Bucket(dict[int, Event]):
             self.ordered = True
 
 
+_ByKey = dict[Any, _Bucket | Event]
+
+
 class _Index:
     """The same events under every key that searches use. Two of them: events that are CLOSED, and all others.
 
@@ -59,24 +63,38 @@ class _Index:
 
     def __init__(self) -> None:
         self.all = _Bucket()
-        # three kinds of key, each in its own index: class; class and host; class and dup_detect values
-        self.by_class: dict[Any, _Bucket | Event] = {}
-        self.by_host: dict[Any, _Bucket | Event] = {}
-        self.by_dup: dict[Any, _Bucket | Event] = {}
+        self.by_class: _ByKey = {}
+        self.by_host: dict[Any, _ByKey] = {}  # host, then class
+        self.by_dup: _ByKey = {}  # class and dup_detect values
 
     def put(self, event: Event) -> None:
-        name = event.shape.name
+        name, host = event.shape.name, event.get("hostname")
         self.all.put(event)
         _put(self.by_class, name, event)
-        _put(self.by_host, (name, event.get("hostname")), event)
-        _put(self.by_dup, event.dup_key(), event)
+        of_host = self.by_host.get(host)
+        if of_host is None:
+            self.by_host[host] = {name: event}
+        else:
+            _put(of_host, name, event)
+        event.dup = event.dup_key()
+        _put(self.by_dup, event.dup, event)
 
     def remove(self, event: Event) -> None:
-        eid, name = event.eid, event.shape.name
+        eid, name, host = event.eid, event.shape.name, event.get("hostname")
         del self.all[eid]
         _take(self.by_class, name, eid)
-        _take(self.by_host, (name, event.get("hostname")), eid)
-        _take(self.by_dup, event.dup_key(), eid)
+        of_host = self.by_host[host]
+        _take(of_host, name, eid)
+        if not of_host:
+            del self.by_host[host]
+        _take(self.by_dup, event.dup, eid)
+
+    def of_host(self, host: Any, classes: Sequence[str] | None) -> list[_Bucket | Event]:
+        """What there is of one host: of these classes, or all of it."""
+        there = self.by_host.get(host)
+        if there is None:
+            return []
+        return list(there.values()) if classes is None else [there[name] for name in classes if name in there]
 
     def oldest(self, count: int, before: int) -> list[Event]:
         """The oldest events, `count` at most, with an eid below `before`."""
@@ -84,7 +102,7 @@ class _Index:
         return list(takewhile(lambda event: event.eid < before, islice(self.all.values(), count)))
 
 
-def _put(index: dict[Any, _Bucket | Event], key: Any, event: Event) -> None:
+def _put(index: _ByKey, key: Any, event: Event) -> None:
     there = index.get(key)
     if there is None:
         index[key] = event
@@ -96,7 +114,7 @@ def _put(index: dict[Any, _Bucket | Event], key: Any, event: Event) -> None:
         bucket.put(event)
 
 
-def _take(index: dict[Any, _Bucket | Event], key: Any, eid: int) -> None:
+def _take(index: _ByKey, key: Any, eid: int) -> None:
     there = index[key]
     if type(there) is _Bucket:
         del there[eid]
@@ -168,11 +186,13 @@ class EventCache:
         Lazy: the cache must not change while it is read.
         """
         indexes = (self._open,) if open_only else (self._open, self._closed)
-        if classes is None or len(classes) > MANY_CLASSES:
+        if classes is not None and len(classes) > MANY_CLASSES:
+            classes = None
+        if host is not None:
+            return _newest([found for index in indexes for found in index.of_host(host, classes)])
+        if classes is None:
             return _newest([index.all for index in indexes])
-        if host is None:
-            return _newest([index.by_class.get(name) for index in indexes for name in classes])
-        return _newest([index.by_host.get((name, host)) for index in indexes for name in classes])
+        return _newest([index.by_class.get(name) for index in indexes for name in classes])
 
     def clean(self, newest: int) -> int:
         """Raise F over the oldest closed events, then F2 over the oldest others, until 5 % are gone.
@@ -203,7 +223,15 @@ def _newest(found: Sequence[_Bucket | Event | None]) -> Iterable[Event]:
     present = [there for there in found if there]
     if len(present) == 1:
         return _reversed(present[0])
-    return merge(*map(_reversed, present), key=_eid, reverse=True) if present else ()
+    if not present:
+        return ()
+    if sum([len(there) if type(there) is _Bucket else 1 for there in present]) > FEW:
+        return merge(*map(_reversed, present), key=_eid, reverse=True)
+    events: list[Event] = []
+    for there in present:
+        events.extend(_reversed(there))
+    events.sort(key=_eid, reverse=True)
+    return events
 
 
 def _reversed(there: _Bucket | Event) -> Iterable[Event]:

@@ -269,7 +269,7 @@ class Engine:
         if shape is None:
             reason = f"class {payload.class_name!r} is not defined in the rule base {self.rule_base.name!r}"
             return Outcome(Disposition.REJECTED, reason=reason)
-        if not payload.slots.keys() <= shape.defaults.keys():
+        if not shape.slots.issuperset(payload.slots):
             lost = min(payload.slots.keys() - shape.defaults.keys())
             reason = f"class {shape.name} has no slot {lost!r} in the rule base {self.rule_base.name!r}"
             return Outcome(Disposition.REJECTED, reason=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,13 @@ def to_json(value: Any) -> str:
     return _encode(value).decode()
 
 
+def _reader_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Reads these slots; raises KeyError where one is missing."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda slots: tuple([slots[name] for name in names])  # an itemgetter of one name gives no tuple
+
+
 class Shape:
     """What the engine needs of one class, prepared once per rule base."""
 
@@ -38,11 +45,13 @@ class Shape:
         "cls",
         "defaults",
         "dup_slots",
+        "dup_values",
         "further",
         "known",
         "name",
         "numbers",
         "reindex",
+        "slots",
     )
 
     def __init__(self, cls: EventClass, name: str, table: ClassTable, *, known: bool = True) -> None:
@@ -50,10 +59,12 @@ class Shape:
         self.name = name
         self.known = known
         self.defaults: Mapping[str, Any] = cls.defaults
+        self.slots = frozenset(self.defaults)
         self.dup_slots = cls.dup_slots
+        self.dup_values = _reader_of(self.dup_slots)
         # a change of one of these moves the event within the cache's indexes
         self.reindex = frozenset(("status", "hostname", *self.dup_slots))
-        self.further = tuple(sorted(slot for slot in self.defaults if slot not in _BASE))
+        self.further = tuple((slot, self.defaults[slot]) for slot in sorted(self.defaults.keys() - _BASE))
         self.base = {slot: self.defaults.get(slot) for slot in BASE_SLOTS}
         self.base_json = {**self.base, **{slot: to_json(self.base[slot] or []) for slot in _LISTS}}
         self.numbers: dict[str, Mapping[str, int]] = {
@@ -97,7 +108,7 @@ class Event:
     (`rx:EPOCH:OFFSET` of the record, or the hash of parent, rule and number for a derived one).
     """
 
-    __slots__ = ("defaults", "eid", "ident", "position", "shape", "slots", "stored")
+    __slots__ = ("defaults", "dup", "eid", "ident", "position", "shape", "slots", "stored")
 
     def __init__(self, eid: int, position: int, ident: str, shape: Shape, slots: dict[str, Any]) -> None:
         self.eid = eid
@@ -107,6 +118,7 @@ class Event:
         self.defaults = shape.defaults
         self.slots = slots
         self.stored = False  # evaluation is over and it was not dropped
+        self.dup: tuple[Any, ...] = ()  # its dup_key when the cache took it in
 
     @property
     def cls(self) -> EventClass:
@@ -134,18 +146,25 @@ class Event:
     def dup_key(self) -> tuple[Any, ...]:
         """Class and values of the slots with dup_detect: equal for duplicates (tec.md 2.2)."""
         shape = self.shape
-        if not shape.dup_slots:
-            return (shape.name,)
-        slots, defaults = self.slots, self.defaults
-        values = [slots[slot] if slot in slots else defaults[slot] for slot in shape.dup_slots]
-        return (shape.name, *[tuple(value) if type(value) is list else value for value in values])
+        try:
+            values = shape.dup_values(self.slots)
+        except KeyError:  # some of them are defaults
+            values = tuple([self.get(slot) for slot in shape.dup_slots])
+        for value in values:
+            if type(value) is list:
+                return (shape.name, *[tuple(value) if type(value) is list else value for value in values])
+        return (shape.name, *values)
 
     def row(self) -> EventRow:
         """The stored form, in the order of COLUMNS; LIST_OF slots and `slots` as JSON text."""
         shape, slots = self.shape, self.slots
-        defaults = shape.defaults
-        names = shape.further if shape.known else sorted(slots.keys() - _BASE)
-        extra = {slot: slots[slot] for slot in names if slot in slots and slots[slot] != defaults.get(slot)}
+        further: Iterable[tuple[str, Any]] = shape.further
+        if not shape.known:
+            further = [(slot, shape.defaults.get(slot)) for slot in sorted(slots.keys() - _BASE)]
+        extra = {}
+        for slot, default in further:
+            if slot in slots and slots[slot] != default:
+                extra[slot] = slots[slot]
         merged = shape.base_json | slots
         for slot in _LISTS:
             if slot in slots:

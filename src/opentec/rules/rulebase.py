@@ -34,7 +34,7 @@ from opentec.rules.rulebase_sources import (
 
 __all__ = ["FORMAT", "RuleBase", "RuleBaseError", "Settings", "load_compiled", "load_rule_base", "snapshot"]
 
-FORMAT: Final = 0  # of the compiled form; another one is compiled again from the sources beside it
+FORMAT: Final = 1  # of the compiled form; another one is compiled again from the sources beside it
 COMPILED: Final = "compiled.msgpack"
 NAME: Final = "name"  # of the rule base, kept beside the sources of a snapshot
 

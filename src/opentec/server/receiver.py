@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from opentec.eif.control import PROTOCOL_VERSION, Ack, Busy, Error, File, Hello, Unknown, Welcome, parse_control
+from opentec.eif.control import Ack, Busy, Error, File, Hello, Unknown, Welcome, parse_control
 from opentec.eif.errors import EifError, FrameError, ProtocolError
 from opentec.eif.frame import Frame, FrameReader, Oversized
 from opentec.log.codec import FLAG_ONCE
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _BUSY_MS = 1000
-assert PROTOCOL_VERSION == 0
 
 
 class Connection(asyncio.Protocol):

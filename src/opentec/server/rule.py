@@ -28,6 +28,9 @@ from opentec.server.task import connect
 
 _log = logging.getLogger("rule")
 _ME: Final = CHILDREN.index("rule")
+# plain integers: a member of an enumeration costs a look-up each time
+_ATTEMPT: Final = int(Word.ATTEMPT)
+_EVENT: Final = int(Kind.EVENT)
 _SLICE: Final = 256  # records processed before the loop turns: the beat must go on
 _PAGE: Final = 1000
 _BATCH_BYTES: Final = 8 << 20  # payload of one batch; its message stays far below what a socket takes
@@ -171,19 +174,25 @@ class RuleProcess:
         """Process one slice; False when there is nothing to read or no room for its effects."""
         if not self._room():
             return False
-        progress = self._context.progress
+        progress, builder, skipped = self._context.progress, self._builder, self._skipped
         records = self._reader.read(progress[Word.DURABLE], _SLICE)
         if not records:
             return False
         for record in records:
-            progress[Word.ATTEMPT] = record.position
-            effects = await self._one(record)
-            if not self._builder.records:
-                self._first = record.position
-            self._builder.add(effects)
+            position = record.position
+            progress[_ATTEMPT] = position
+            if record.kind == _EVENT and position not in skipped:
+                # what nearly all records are, without a coroutine for each
+                hooks.reach("rule.record")
+                effects = self._engine.process(record)
+            else:
+                effects = await self._one(record)
+            if not builder.records:
+                self._first = position
+            builder.add(effects)
             self._bytes += len(record.payload)
-            progress[Word.ATTEMPT] = 0
-            if self._builder.records >= self._batch or self._bytes >= _BATCH_BYTES:
+            progress[_ATTEMPT] = 0
+            if builder.records >= self._batch or self._bytes >= _BATCH_BYTES:
                 self._flush(full=True)
         self._processed_since_start += len(records)
         progress[Word.PROCESSED] = self._builder.after

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from opentec.eif.errors import BufferUnusable
 
-VERSION: Final = 0
+VERSION: Final = 1
 SIZE_LIMIT: Final = 64 << 20
 _HEAD: Final = "opentec-positions"
 

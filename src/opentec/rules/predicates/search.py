@@ -7,7 +7,6 @@ seconds on date_reception around that of `_ref`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import takewhile
 from typing import Any, Final
 
 from opentec.events.classes import ClassTable
@@ -132,7 +131,11 @@ def _all(candidates: Candidates, window: Window | None, code: FilterCode, place:
             try:
                 earliest, latest = window(frame) if window is not None else (0, _FOREVER)
                 # a list: the body may change the cache while we walk
-                found = list(takewhile(lambda event: event.slots["date_reception"] >= earliest, candidates(frame, run)))
+                found = []
+                for event in candidates(frame, run):
+                    if event.slots["date_reception"] < earliest:
+                        break
+                    found.append(event)
                 run.count(len(found) // SCAN)
                 for event in found:
                     if event.slots["date_reception"] > latest or event is run.event or not matches(event, frame, run):

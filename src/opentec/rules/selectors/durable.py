@@ -1,17 +1,18 @@
 """The selector on durable-rules (Rete in C), kept inside what is safe there (durable-rules.md 3.3, 5, 6).
 
 Only its C module, in the caller's thread. One fact per event, asserted, drained and retracted before anything else
-happens; class flags and equality of texts; no joins, no ranges, at most RULES rules in a ruleset. What it cannot
-represent goes to the indexed twin, and after errors the twin takes over for good.
+happens; class flags and equality of texts; no joins, no ranges, at most RULES rules in a ruleset. It is asked only what
+it is needed for: rules that test nothing but the class are known by the class, and a fact holds only texts that some
+rule asks for. What it cannot represent is left to the filters, and after errors the indexed twin takes over for good.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,28 +26,40 @@ REBUILDS: Final = 3  # after that many errors the twin takes over
 
 _ANYTHING: Final = "EVENT"
 _encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _numbers = itertools.count()  # rulesets have one name space per process
 
 
+class _Row(NamedTuple):
+    """One conjunction: this class, and in each of these slots this text."""
+
+    rule: int  # its index
+    cls: str
+    tests: tuple[tuple[str, str], ...]
+
+
 class _Ruleset:
-    """One ruleset in C and what an event must bring to it."""
+    """One ruleset in C, and the rows that it was made of."""
 
-    __slots__ = ("classes", "handle", "slots")
+    __slots__ = ("handle", "rows")
 
-    def __init__(self, engine: Any, rules: Sequence[tuple[int, str, tuple[tuple[str, str], ...]]]) -> None:
-        self.classes = frozenset(cls for _, cls, _ in rules)
-        self.slots = tuple(dict.fromkeys(slot for _, _, tests in rules for slot, _ in tests))
+    def __init__(self, engine: Any, rows: Sequence[_Row]) -> None:
+        self.rows = rows
         definition = {
             f"r{index}_{number}": {
                 "all": [{"m": {"$and": [{f"isa.{cls}": 1}, *({f"s.{slot}": value} for slot, value in tests)]}}]
             }
-            for number, (index, cls, tests) in enumerate(rules)
+            for number, (index, cls, tests) in enumerate(rows)
         }
         self.handle = engine.create_ruleset(f"opentec{next(_numbers)}", json.dumps(definition, ensure_ascii=False))
 
 
-class _UnsuitableError(Exception):
-    """This event cannot be told to durable-rules; nothing is wrong with either."""
+class _Question(NamedTuple):
+    """What events of one class bring to one ruleset: class flags as JSON, and by slot the texts that are asked for."""
+
+    handle: Any
+    flags: bytes
+    slots: tuple[tuple[str, frozenset[str]], ...]
 
 
 class DurableSelector:
@@ -64,7 +77,7 @@ class DurableSelector:
         self._engine = engine
         self._twin = IndexedSelector()
         self._rulesets: list[_Ruleset] = []
-        self._of_class: dict[str, list[tuple[_Ruleset, bytes]]] = {}
+        self._of_class: dict[str, tuple[tuple[int, ...], list[_Question]]] = {}
         self._rules: Sequence[Selectable] = ()
         self._ancestors: Mapping[str, tuple[str, ...]] = {}
 
@@ -79,32 +92,25 @@ class DurableSelector:
         """Indexes of the rules that may concern an event, ascending."""
         if self.reason or class_name not in self._of_class:
             return self._twin.select(class_name, slots, defaults)
+        always, questions = self._of_class[class_name]
+        found: set[int] = set()
         try:
-            found: set[int] = set()
-            for ruleset, flags in self._of_class[class_name]:
-                self._ask(ruleset, self._fact(ruleset, flags, slots, defaults), found)
-            return sorted(found)
-        except _UnsuitableError:
-            pass
+            for handle, flags, asked in questions:
+                values = {}
+                for slot, texts in asked:
+                    value = slots[slot] if slot in slots else defaults.get(slot)
+                    if type(value) is str and value in texts:
+                        values[slot] = value
+                if values:
+                    fact = b'{"id":"n","isa":' + flags + b',"s":' + _encode(values) + b"}"
+                    self._ask(handle, fact.decode(), found)
         except Exception as error:  # the C module raises nothing narrower for some of its failures
             self._recover(error)
-        return self._twin.select(class_name, slots, defaults)
+            return self._twin.select(class_name, slots, defaults)
+        return sorted(found.union(always)) if found else always
 
-    def _fact(self, ruleset: _Ruleset, flags: bytes, slots: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-        values = {}
-        for slot in ruleset.slots:
-            value = slots[slot] if slot in slots else defaults.get(slot)
-            if type(value) is str:
-                if "\0" in value or len(value) > TEXT_BYTES // 4:
-                    raise _UnsuitableError
-                values[slot] = value
-        try:
-            return (b'{"id":"n","isa":' + flags + b',"s":' + _encode(values) + b"}").decode()
-        except UnicodeEncodeError:
-            raise _UnsuitableError from None
-
-    def _ask(self, ruleset: _Ruleset, fact: str, found: set[int]) -> None:
-        engine, handle = self._engine, ruleset.handle
+    def _ask(self, handle: Any, fact: str, found: set[int]) -> None:
+        engine = self._engine
         code, state = engine.assert_fact(handle, fact)
         if code == 1:  # no condition matches; the fact was not kept
             return
@@ -113,7 +119,7 @@ class DurableSelector:
         started = engine.start_action_for_state(handle, state)
         message = started[1] if started else None
         while message:
-            for name in json.loads(message):
+            for name in _decode(message):
                 found.add(int(name[1 : name.index("_")]))
             message = engine.complete_and_start_action(handle, state)
         engine.retract_fact(handle, '{"id":"n"}')
@@ -122,10 +128,14 @@ class DurableSelector:
         for ruleset in self._rulesets:
             self._engine.delete_ruleset(ruleset.handle)
         self._rulesets = []
+        plain: list[_Row] = []  # rows without tests
         for _, group in itertools.groupby(self._rules, key=lambda rule: rule.rule_set):
-            rows: list[tuple[int, str, tuple[tuple[str, str], ...]]] = []
+            rows: list[_Row] = []
             for rule in group:
                 mine = _alternatives(rule)
+                if not any(row.tests for row in mine):
+                    plain += mine
+                    continue
                 if len(rows) + len(mine) > RULES:
                     self._rulesets.append(_Ruleset(self._engine, rows))
                     rows = []
@@ -133,11 +143,10 @@ class DurableSelector:
             if rows:
                 self._rulesets.append(_Ruleset(self._engine, rows))
         self._of_class = {
-            name: [
-                (ruleset, _encode(dict.fromkeys(flags, 1)))
-                for ruleset in self._rulesets
-                if (flags := [ancestor for ancestor in names if ancestor in ruleset.classes])
-            ]
+            name: (
+                tuple(sorted({row.rule for row in _of(plain, names)})),
+                [_question(ruleset.handle, rows) for ruleset in self._rulesets if (rows := _of(ruleset.rows, names))],
+            )
             for name, names in self._ancestors.items()
         }
 
@@ -153,7 +162,21 @@ class DurableSelector:
             self.reason = f"durable-rules failed with {error}, and again while it was rebuilt with: {again}"
 
 
-def _alternatives(rule: Selectable) -> list[tuple[int, str, tuple[tuple[str, str], ...]]]:
+def _of(rows: Iterable[_Row], names: Sequence[str]) -> list[_Row]:
+    """The rows that concern a class with these names, its own and those of its ancestors."""
+    return [row for row in rows if row.cls in names]
+
+
+def _question(handle: Any, rows: Sequence[_Row]) -> _Question:
+    texts: dict[str, set[str]] = {}
+    for row in rows:
+        for slot, text in row.tests:
+            texts.setdefault(slot, set()).add(text)
+    flags = _encode(dict.fromkeys((row.cls for row in rows), 1))
+    return _Question(handle, flags, tuple((slot, frozenset(asked)) for slot, asked in texts.items()))
+
+
+def _alternatives(rule: Selectable) -> list[_Row]:
     """The rule as conjunctions of one class and one value per slot; tests that would make too many are left out."""
     classes = rule.classes if len(rule.classes) <= ALTERNATIVES else (_ANYTHING,)
     count, kept = len(classes), []
@@ -161,7 +184,7 @@ def _alternatives(rule: Selectable) -> list[tuple[int, str, tuple[tuple[str, str
         if len(test.values) * count <= ALTERNATIVES and _representable(test):
             count *= len(test.values)
             kept.append([(test.slot, value) for value in test.values])
-    return [(rule.index, cls, tests) for cls in classes for tests in itertools.product(*kept)]
+    return [_Row(rule.index, cls, tests) for cls in classes for tests in itertools.product(*kept)]
 
 
 def _representable(test: EqualTo) -> bool:
