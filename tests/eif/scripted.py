@@ -142,5 +142,5 @@ class ManualClock:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds; a test that hangs here is stopped after ten seconds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.001)
