@@ -80,12 +80,14 @@ def check(cache: EventCache, known: list[Event], one: Event) -> None:
             assert list(cache.instances(names, "a", open_only)) == here
 
 
-def test_many_classes_are_searched_in_one_pass_and_left_to_the_filter() -> None:
+def test_a_search_of_many_classes_that_names_the_host_looks_at_that_host_only() -> None:
     cache = EventCache(10)
     for eid, name in enumerate(NAMES):
         cache.add(event(eid, name))
-    many = tuple(f"C{n}" for n in range(MANY_CLASSES + 1))
+    cache.add(event(50, NAMES[0], host="b"))
+    many = (*NAMES, *(f"C{n}" for n in range(MANY_CLASSES + 1)))
     assert [found.eid for found in cache.instances(many, "a", False)] == [2, 1, 0]
+    assert [found.eid for found in cache.instances(many, "b", False)] == [50]
 
 
 def test_removing_what_is_not_there() -> None:
