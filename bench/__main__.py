@@ -38,7 +38,7 @@ def main() -> int:
         asyncio.run(rim_bench.main())
         return 0
     quick = arguments.quick
-    rounds, seconds, faults = (1, 3.0, 1) if quick else (arguments.rounds, arguments.seconds, arguments.faults)
+    rounds, seconds, faults = (1, 2.0, 1) if quick else (arguments.rounds, arguments.seconds, arguments.faults)
     selectors = list(SELECTORS)
     if problem := durable_rules_problem():
         _say(f"{problem}: only the indexed selector is measured")

@@ -45,7 +45,7 @@ class Subject:
         return {name: _cpu(process.pid) for name, process in self.cluster.five("black").items()}
 
     def check(self) -> None:
-        """After the stop: every acknowledged event was stored, or dropped by a rule. Raises AssertionError."""
+        """After the stop: as many outcomes as acknowledged events. Raises AssertionError."""
         connection = sqlite3.connect(f"file:{self.cluster.repository}?mode=ro", uri=True)
         ((ended,),) = connection.execute("SELECT count(*) FROM outcome WHERE disposition IN (1, 2)").fetchall()
         connection.close()

@@ -69,7 +69,7 @@ class LogView:
             if len(good) != 2 or good[0] != good[1]:
                 self.problems.append(f"{path.name}: its two preambles are not both good and equal")
             magic, version, size, salt, own_epoch, own_number, base, header_crc, _ = _PREAMBLE.unpack(good[0])
-            if (magic, version, own_epoch, own_number) != (b"TECRXLOG", 0, epoch, number):
+            if (magic, version, own_epoch, own_number) != (b"TECRXLOG", 1, epoch, number):
                 self.problems.append(f"{path.name}: the preamble says {magic!r} {version} {own_epoch}.{own_number}")
             encoded = file.read(size)
         if crc32(encoded) != header_crc:

@@ -19,7 +19,8 @@ PREAMBLE_SIZE: Final = 64
 HEADER_AT: Final = 2 * PREAMBLE_SIZE
 MAX_HEADER: Final = 64 << 20
 MAX_PAYLOAD: Final = 32 << 20
-FLAG_ONCE: Final = 1
+FLAG_ONCE: Final = 1  # its sender sends one event only
+FLAG_GROUP: Final = 2  # the first record of what one fdatasync made durable
 
 _preamble = struct.Struct("<8sIIQQIQII")
 _record = struct.Struct("<IIIBBHqQ16sQQQ")

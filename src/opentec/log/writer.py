@@ -13,7 +13,15 @@ from typing import Final
 import msgspec
 
 from opentec.events.records import NO_SENDER, OFFSET_BITS
-from opentec.log.codec import RECORD_SIZE, SegmentHeader, encode_record, encode_segment_head, seed_of, segment_name
+from opentec.log.codec import (
+    FLAG_GROUP,
+    RECORD_SIZE,
+    SegmentHeader,
+    encode_record,
+    encode_segment_head,
+    seed_of,
+    segment_name,
+)
 from opentec.log.errors import LogFull, LogWriteFailed
 from opentec.log.segments import Recovered, Segment
 from opentec.log.table import SenderTable
@@ -92,6 +100,8 @@ class LogWriter:
         if self._offset + size - self._base > self._segment_size and self._offset > self._base:
             self._break(time)
         offset = self._offset
+        if not self._chunks[-1].data:
+            flags |= FLAG_GROUP
         self._chunks[-1].data.append(
             encode_record(
                 self._seed, offset, kind, verdict, time, payload, sender, sequence, flags, file, end_offset, path
