@@ -104,16 +104,27 @@ class Action(Node, frozen=True):
 
 
 class Rule(Node, frozen=True):
-    """One rule of any kind that the parser knows."""
+    """One rule. The parser turns simple rules and correlation rules into plain ones; `source_kind` remembers them."""
 
-    kind: str  # "rule" | "timer_rule" | "change_rule" | "simple_rule" | "correlation_rule"
+    kind: str  # "rule" | "timer_rule" | "change_rule"
     name: str
     event: EventFilter
     description: str = ""
     directives: tuple[Term, ...] = ()
     timer_duration: Condition | None = None  # slot is "timer_duration"
     timer_info: Condition | None = None  # slot is "timer_info"
+    sender: Condition | None = None  # of a change rule: who asks for the change; slot is "sender"
+    attribute: Atom | Var | None = None  # of a change rule: the slot that is to change; None = any
+    set_to: Condition | None = None  # of a change rule: the new value; slot is "set_to"
     actions: tuple[Action, ...] = ()
+    source_kind: str = ""  # "simple_rule" | "correlation_rule" when it was written as one
+
+
+class Clause(Node, frozen=True):
+    """A fact `head.` or a user clause `head :- body.` of a rule file."""
+
+    head: Atom | Compound
+    body: Term | None = None
 
 
 class RuleSet(msgspec.Struct, frozen=True):
@@ -122,3 +133,4 @@ class RuleSet(msgspec.Struct, frozen=True):
     name: str  # file name without .rls
     file: str
     rules: tuple[Rule, ...]
+    clauses: tuple[Clause, ...] = ()

@@ -36,13 +36,14 @@ from opentec.rules.event import CLOSED, Event, Shape, Shapes
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.scope import Frame
 from opentec.rules.selector import Selector
+from opentec.rules.store import SEPARATOR, Store
 from opentec.rules.terms import RuleError, StepLimitError
 from opentec.rules.timers import TimerTable
 
 SERVER_HANDLE: Final = 1
 NOTICE_SECONDS: Final = 60  # of log time between two TEC_Error notices about the same rule
 CACHE_FULL: Final = "Rule Cache full: forced cleaning"  # tec.md 2.4
-_COMPLAINT: Final = "notice:"  # prefix of the state keys that hold when a rule was last complained of
+_COMPLAINT: Final = "notice"  # section of the store: when a rule was last complained of
 _HALT: Final = COMMIT_SET + 1
 # plain integers: a member of an enumeration costs a look-up each time
 _EVENT: Final = int(Kind.EVENT)
@@ -62,7 +63,7 @@ class Engine:
     """One rule base at work. Give it the records in their order, and nothing else.
 
     State keys in `Effects.state`: eid, timer (the next ones), handle (second and last event handle), f, f2 (cache),
-    rule_base (hash, name, settings of the last ACTIVATE), notice:SET/RULE (second of the last TEC_Error about it).
+    rule_base (hash, name, settings of the last ACTIVATE), and SECTION:NAME for what is in the store.
     Raises SourceErrors when a rule does not compile.
     """
 
@@ -76,8 +77,9 @@ class Engine:
         self._load(rule_base)
         self._cache = EventCache(0)
         self._timers = TimerTable()
+        self._store = Store()
         self._apply_settings()
-        self._run = Evaluation(self._shapes, self._cache, self._timers)
+        self._run = Evaluation(self._shapes, self._cache, self._timers, self._store)
         self._run.selecting = self._selecting
         self._begin(0)
         # counters as the last effects gave them
@@ -112,7 +114,8 @@ class Engine:
         `events` must hold every row that the cache may hold (eid >= f, or eid >= f2 and not CLOSED) and every event
         that a timer names; further rows do no harm. Raises PrimeError when an event of a timer is missing.
         """
-        self._state = dict(state)
+        self._state = {key: value for key, value in state.items() if SEPARATOR not in key}
+        self._store = Store(state)
         self._next_eid = state.get("eid", 1)
         self._second, self._handle = state.get("handle", (0, 0))
         self._cache = EventCache(0, state.get("f2", 0), state.get("f", 0))
@@ -125,7 +128,7 @@ class Engine:
             if timer.eid not in given:
                 raise PrimeError(f"timer {timer.id} waits for event number {timer.eid}, whose row is not there")
             self._timers.set(timer, given[timer.eid])
-        self._run = Evaluation(self._shapes, self._cache, self._timers)
+        self._run = Evaluation(self._shapes, self._cache, self._timers, self._store)
         self._run.selecting = self._selecting
         self._run.next_timer = state.get("timer", 1)
         self._told_eid, self._told = -1, (-1, -1, -1)
@@ -171,7 +174,7 @@ class Engine:
         held = {event.eid: event for event in (*self._cache.events(), *self._timers.events())}
         rows = [held[eid].row() for eid in sorted(held)]
         timers = sorted((timer.id, timer.due, timer.eid, timer.duration, timer.info) for timer in self._timers)
-        state = sorted({**self._state, **self._counters()}.items())
+        state = sorted({**self._state, **self._counters(), **dict(self._store.items())}.items())
         return sha256(msgspec.msgpack.encode([self.rule_base.content_hash, rows, timers, state])).hexdigest()
 
     def _counters(self) -> dict[str, Any]:
@@ -256,6 +259,7 @@ class Engine:
                 if state.get(name) != value:
                     state[name] = changes[name] = value
             self._told = told
+        changes.update(self._store.take_changes())
         return changes
 
     def _set_state(self, name: str, value: Any) -> None:
@@ -336,7 +340,7 @@ class Engine:
         if run.dropped is not None:
             self._forget(event)
         else:
-            self._store(event)
+            self._keep(event)
         return event
 
     def _close_duplicate(self, event: Event) -> None:
@@ -346,7 +350,7 @@ class Engine:
             run.change(newest, "status", CLOSED, event.get("administrator"))
             run.counted = newest
 
-    def _store(self, event: Event) -> None:
+    def _keep(self, event: Event) -> None:
         event.slots["last_modified_time"] = event.slots["date_reception"]
         event.stored = True
         self._cache.add(event)
@@ -455,10 +459,9 @@ class Engine:
         run = self._run
         place = place or rule.place
         run.note(f"failed at {place}: {message}"[:400])
-        name = _COMPLAINT + rule.full_name
-        last = self._state.get(name)
+        last = self._store.get(_COMPLAINT, rule.full_name)
         if last is None or run.seconds - last >= NOTICE_SECONDS:
-            self._set_state(name, run.seconds)
+            self._store.put(_COMPLAINT, rule.full_name, run.seconds)
             file, _, line = place.rpartition(":")
             text = f"{place}: rule {rule.full_name}: {message}"
             self._notice("TEC_Error", text, rule_set=rule.set_name, rule=rule.name, file=file, line=int(line))

@@ -12,6 +12,7 @@ from opentec.events.errors import EventRejected
 from opentec.rules.cache import EventCache
 from opentec.rules.effects import Program, Timer
 from opentec.rules.event import CLOSED, FIXED_SLOTS, Event, Shape, Shapes
+from opentec.rules.store import Store
 from opentec.rules.terms import RuleError, StepLimitError, Trail
 from opentec.rules.timers import TimerTable
 
@@ -69,6 +70,7 @@ class Evaluation:
         "selecting",
         "shapes",
         "steps",
+        "store",
         "succeeded",
         "timer",
         "timers",
@@ -77,10 +79,11 @@ class Evaluation:
         "trail",
     )
 
-    def __init__(self, shapes: Shapes, cache: EventCache, timers: TimerTable) -> None:
+    def __init__(self, shapes: Shapes, cache: EventCache, timers: TimerTable, store: Store) -> None:
         self.shapes = shapes
         self.cache = cache
         self.timers = timers
+        self.store = store
         self.next_timer = 1
         self.selecting: frozenset[str] = frozenset()  # slots that the selection of rules depends on
         self.trail: Trail = []
