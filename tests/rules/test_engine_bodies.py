@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opentec.events.errors import SourceErrors
-from opentec.rules.compiler import compile_rules
+from opentec.rules.compiled import compile_rules
 from opentec.rules.predicates import GROUPS, PREDICATES
 from opentec.rules.predicates.registry import Predicate
 from tests.rules.engine_kit import START, Kit, classes, rule_base

@@ -29,7 +29,7 @@ from opentec.events.records import (
 )
 from opentec.rules.cache import EventCache
 from opentec.rules.changes import refuse_change
-from opentec.rules.compiler import CompiledRule, compile_rules
+from opentec.rules.compiled import CompiledRule, compile_rules
 from opentec.rules.effects import Effects, Fired, Outcome, Timer
 from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, MICROSECONDS, Derived, Evaluation, digest
 from opentec.rules.event import CLOSED, Event, Shape, Shapes

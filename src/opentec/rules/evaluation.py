@@ -17,7 +17,7 @@ from opentec.rules.terms import RuleError, StepLimitError, Trail
 from opentec.rules.timers import TimerTable
 
 if TYPE_CHECKING:
-    from opentec.rules.compiler import CompiledRule
+    from opentec.rules.compiled import CompiledRule
 
 MICROSECONDS: Final = 1_000_000
 DERIVED_LIMIT: Final = 1000  # events that one record may generate

@@ -142,7 +142,7 @@ def _known_predicates() -> Mapping[str, Collection[int]]:
 
 def _compiler_errors(rule_sets: Sequence[RuleSet], table: ClassTable) -> list[SourceError]:
     # a rule base that cannot be compiled must be refused here, not when a server takes over with it
-    from opentec.rules.compiler import compile_rules
+    from opentec.rules.compiled import compile_rules
 
     try:
         compile_rules(rule_sets, table)

@@ -6,16 +6,53 @@ from collections.abc import Mapping
 from typing import Final
 
 from opentec.rules.control import CONTROL
-from opentec.rules.predicates import changes, execution, search, slots, text, timers
+from opentec.rules.predicates import (
+    activity,
+    causes,
+    changes,
+    classes,
+    clearing,
+    counters,
+    criteria,
+    execution,
+    facts,
+    forwarding,
+    globals,
+    lists,
+    search,
+    sequences,
+    slots,
+    terms,
+    text,
+    thresholds,
+    time,
+    timers,
+    tracing,
+)
 from opentec.rules.predicates.registry import Predicate
 
 GROUPS: Final[Mapping[str, tuple[Predicate, ...]]] = {
     "event cache": search.PREDICATES,
     "changes": changes.PREDICATES,
-    "slots and events": slots.PREDICATES,
-    "timers and time": timers.PREDICATES,
-    "lists and texts": text.PREDICATES,
-    "programs": execution.PREDICATES,
+    "slots and new events": slots.PREDICATES,
+    "classes": classes.PREDICATES,
+    "causes and effects": causes.PREDICATES,
+    "counters": counters.PREDICATES,
+    "thresholds": thresholds.PREDICATES,
+    "criteria": criteria.PREDICATES,
+    "sequences": sequences.PREDICATES,
+    "clearing events": clearing.PREDICATES,
+    "event activity": activity.PREDICATES,
+    "timers": timers.PREDICATES,
+    "time": time.PREDICATES,
+    "global variables": globals.PREDICATES,
+    "facts and recorded values": facts.PREDICATES,
+    "text": text.PREDICATES,
+    "lists": lists.PREDICATES,
+    "terms": terms.PREDICATES,
+    "programs and tasks": execution.PREDICATES,
+    "forwarding": forwarding.PREDICATES,
+    "tracing": tracing.PREDICATES,
 }
 
 REGISTRY: Final[Mapping[tuple[str, int], Predicate]] = {

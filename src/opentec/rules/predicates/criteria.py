@@ -1,0 +1,9 @@
+"""Event criteria and searches of the event cache by them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentec.rules.predicates.registry import Predicate
+
+PREDICATES: Final[tuple[Predicate, ...]] = ()

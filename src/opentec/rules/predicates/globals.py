@@ -1,0 +1,9 @@
+"""Global variables: values by group and name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentec.rules.predicates.registry import Predicate
+
+PREDICATES: Final[tuple[Predicate, ...]] = ()

@@ -1,0 +1,9 @@
+"""Attribute conditions and event sequences."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentec.rules.predicates.registry import Predicate
+
+PREDICATES: Final[tuple[Predicate, ...]] = ()

@@ -1,0 +1,9 @@
+"""Thresholds: so many events within so much time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentec.rules.predicates.registry import Predicate
+
+PREDICATES: Final[tuple[Predicate, ...]] = ()

@@ -1,0 +1,9 @@
+"""What rules say to the people who run them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opentec.rules.predicates.registry import Predicate
+
+PREDICATES: Final[tuple[Predicate, ...]] = ()
