@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from opentec.events.records import Kind, decode_activate, epoch_of, position_of
 from opentec.log.codec import (
+    FLAG_GROUP,
     HEADER_AT,
     RECORD_SIZE,
     Preamble,
@@ -26,6 +27,8 @@ from opentec.log.table import SenderTable
 
 _log = logging.getLogger(__name__)
 _BLOCK: Final = 4 << 20  # more than any record has zeros in a row
+_SECTOR: Final = 512  # bytes that a disk writes whole or not at all
+_UNWRITTEN: Final = 16  # zeros at the least, so that the end of a sector tells anything
 
 
 class Segment(NamedTuple):
@@ -207,10 +210,16 @@ def _walk(segment: Segment, data: memoryview, table: SenderTable, limit: int | N
     at = length = 0
     time: int | None = None
     active: tuple[str, str] | None = None
-    while True:
+    torn = False
+    while not torn:
         for record in scan(data[at:], seed, base + at):
-            if not record.whole and not sealed and next_valid(searchable, seed, base, record.after - base) is None:
-                break  # the last record of an unsealed segment: a torn tail, never acknowledged
+            if not record.whole and not sealed:
+                after = record.after - base
+                following = next_valid(searchable, seed, base, after)
+                if following is None:
+                    break  # the last record of an unsealed segment: a torn tail, never acknowledged
+                if torn := _torn(segment, searchable, after - record.payload_length, following):
+                    break
             time, length = record.time, record.after - base
             _note(record, table)
             if record.kind == Kind.ACTIVATE and record.whole:
@@ -220,10 +229,45 @@ def _walk(segment: Segment, data: memoryview, table: SenderTable, limit: int | N
         following = next_valid(searchable, seed, base, max(length, at) + 1)
         if following is None:
             break
+        if torn := torn or (not sealed and _torn(segment, searchable, max(length, at), following)):
+            _log.warning(
+                "segment %s: its last group was not written whole, from offset %d", segment.name, base + length
+            )
+            break
         _log.error("segment %s: damaged from offset %d to %d", segment.name, base + length, base + following)
         at = following
     discarded = 0 if sealed else max(0, used - length)
     return length if limit is None else limit, None if time is None else _Last(time, active), discarded
+
+
+def _torn(segment: Segment, data: memoryview, start: int, end: int) -> bool:
+    """Whether the bytes that are no record were never written, while later ones of the same group were.
+
+    Power failed before the group's fdatasync came back, so none of it was acknowledged; to take its later part would
+    pass over what senders still hold. Bit rot changes what is there; what was never written is preallocated zeros, up
+    to the end of a sector. A later group exists only when this one is durable.
+    """
+    at, size = segment.preamble.records_at, len(data)
+    while start < end and end - start >= _UNWRITTEN:
+        stop = min(size, start + _SECTOR - (at + start) % _SECTOR)
+        if stop - start >= _UNWRITTEN and not bytes(data[start : min(stop, end)]).strip(b"\0"):
+            return not _group_follows(segment, data, end)
+        start = stop
+    return False
+
+
+def _group_follows(segment: Segment, data: memoryview, at: int) -> bool:
+    """Whether a group begins at or behind `at`."""
+    base, seed = segment.preamble.base, segment.preamble.seed
+    following: int | None = at
+    while following is not None:
+        at = following
+        for record in scan(data[at:], seed, base + at):
+            if record.flags & FLAG_GROUP:
+                return True
+            at = record.after - base
+        following = next_valid(data, seed, base, at + 1)
+    return False
 
 
 def _note(record: RawRecord, table: SenderTable) -> None:
