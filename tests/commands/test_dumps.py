@@ -211,6 +211,23 @@ def test_why_tells_what_happened_to_the_event_later(tec: Runner, lease: Lease, p
     ]
 
 
+def test_why_of_what_came_of_a_timer(tec: Runner, lease: Lease, process: Process) -> None:
+    fired = json.dumps([["heartbeat", "missed", ["say"], ["generated TEC_Notice"], "1772352000.1", "due"]])
+    at_the_tick = [AT, Disposition.FIRED, None, 0, 0, None, fired]
+    rules = ["    rule heartbeat/missed for 1772352000.1 when its timer was due, say", "      generated TEC_Notice"]
+    derived = {"outcome": at_the_tick, "event": row(4), "later": []}
+    before = {"outcome": outcome(Disposition.STORED, eid=1), "event": row(1), "later": [at_the_tick]}
+    answers = {1772352004: derived, AT: at_the_tick, 1772352001: before}
+    process("dispatch", lambda _, wanted: answers[wanted[0]])
+    assert lines(tec("why", "1772352004.1").out) == [
+        "1772352004.1 TEC_Notice (OPEN): FIRED, log rx:2:352",
+        "  it was derived there: by a timer rule, or because a rule base was activated",
+        *[line[2:] for line in rules],
+    ]
+    assert lines(tec("why", name_of(AT)).out)[:2] == ["rx:2:352: FIRED, log rx:2:352", rules[0][2:]]
+    assert lines(tec("why", "1772352001.1").out)[2:] == ["  later: FIRED, log rx:2:352", *rules]
+
+
 def test_why_of_a_position(tec: Runner, lease: Lease, process: Process) -> None:
     answer = outcome(Disposition.REFUSED, reason="there is no event 1.1", date=1)
     ran = why(tec, process, answer, name_of(AT))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentec.events.records import Disposition
+from opentec.rim import queries
 from opentec.rim.batch import Batch, OutboxRow, OutcomeRow, TimerRow
 from opentec.rim.errors import PositionMismatch, RepositoryRefused, Superseded
 from opentec.rim.repository import Repository
@@ -62,6 +64,23 @@ async def test_timers_and_state_are_replaced_and_removed(repository: Repository)
     await repository.commit(Batch(before=1, after=2, timers_cancelled=[1, 99], state={"a": None, "b": 2}), 1)
     assert [timer.id for timer in await repository.timers()] == [2]
     assert await repository.rule_state() == {"b": 2}
+
+
+async def test_state_comes_in_pages_by_key(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {f"fact:{number:04}": [number, "x" * 100] for number in range(2500)} | {"eid": 7, "f": 1, "zz:ü": 1.5}
+    await repository.commit(Batch(before=0, after=1, state=state), 1)
+    for most in (queries.STATE_BYTES, 5000, 1):
+        monkeypatch.setattr(queries, "STATE_BYTES", most)
+        found: dict[str, Any] = {}
+        sizes = []
+        while page := await repository.rule_state(next(reversed(found), "")):
+            sizes.append(len(page))
+            assert not page.keys() & found.keys()
+            found |= page
+            if most == 1 and len(found) > 10:
+                break
+        assert found == state or most == 1
+        assert max(sizes) <= {5000: 60, 1: 1}.get(most, 1000)
 
 
 async def test_a_batch_of_nothing_moves_the_position(repository: Repository) -> None:

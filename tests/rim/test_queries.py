@@ -176,13 +176,18 @@ async def test_tecs_tables_are_views(repository: Repository, path: Path) -> None
 async def test_what_changed_an_event_later_is_found(repository: Repository) -> None:
     named = '[["set", "rule", ["a"], ["repeat_count of 1772352000.1 is now 2", "dropped the event"]]]'
     other = '[["set", "rule", ["a"], ["repeat_count of 11772352000.12 is now 2"]]]'
+    fired = '[["set", "timer", ["a"], [], "1772352000.1", "info"]]'
+    timer = '[["set", "timer", ["a"], ["set a timer of 5 s on 1772352000.1: x"], "", null]]'
     outcomes = [
         OutcomeRow(10, Disposition.STORED, 1, 1772352000, 1),
         OutcomeRow(20, Disposition.DROPPED, 1, 1772352001, 1, "dropped", named),
         OutcomeRow(30, Disposition.DROPPED, 2, 1772352001, 2, "dropped", other),
         OutcomeRow(40, Disposition.APPLIED, 1, 1772352000, 1),
+        OutcomeRow(50, Disposition.FIRED, None, 0, 0, None, fired),
+        OutcomeRow(60, Disposition.FIRED, None, 0, 0, None, timer),
+        OutcomeRow(70, Disposition.FIRED, None, 0, 0, None, fired.replace("0.1", "0.11")),
     ]
-    await repository.commit(Batch(before=0, after=50, outcomes=outcomes), 1)
+    await repository.commit(Batch(before=0, after=80, outcomes=outcomes), 1)
     later = await repository.later_outcomes((1772352000, 1, 1), 10)
-    assert [outcome.position for outcome in later] == [40, 20]
-    assert [outcome.position for outcome in await repository.later_outcomes((1772352000, 1, 1), 10, limit=1)] == [40]
+    assert [outcome.position for outcome in later] == [60, 50, 40, 20]
+    assert [outcome.position for outcome in await repository.later_outcomes((1772352000, 1, 1), 10, limit=1)] == [60]

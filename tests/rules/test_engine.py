@@ -409,13 +409,13 @@ def test_activation_swaps_rules_and_keeps_events_and_timers() -> None:
         name="new",
         content_hash="f" * 64,
     )
+    kit.engine.activate(new)
     kit.process(kit.log.activate(1, new, cache_size=50))
     assert kit.repository.state["rule_base"] == ["f" * 64, "new", {"cache_size": 50}]
-    kit.engine.activate(new)
     assert kit.engine.rule_base is new
     assert kit.engine._cache.size == 50
     kit.tick(101)
-    assert kit.values("msg") == ["fired"]
+    assert kit.values("msg", "Link_Down") == ["fired"]
     again = kit.repository.prime(Engine(new, IndexedSelector()))
     assert again.state_hash() == kit.engine.state_hash()
 

@@ -105,6 +105,14 @@ def solutions(body: str, check: bool = True, **slots: object) -> list[str]:
         ("findall(_y, fail, _x)", ["[]"]),
         ("findall(_y, (_y = 1 ; _y = 2), [_x | _])", ["1"]),
         ("member(_x, [1, 2]), member(_y, [1, 2]), _x \\= _y", ["1", "2"]),
+        # a commit within a search for one solution ends that search only
+        ("\\+ (member(_y, [1, 2]), commit_action, fail), member(_x, [1, 2])", ["1", "2"]),
+        ("(commit_action, fail -> _x = yes ; _x = no)", ["no"]),
+        ("once((member(_x, [1, 2]), commit_action)), member(_y, [a, b])", ["1", "1"]),
+        ("findall(_y, (member(_y, [1, 2]), commit_action), _l), member(_x, [_l, b])", ["[1]", "b"]),
+        ("ignore((member(_x, [1, 2]), commit_action, fail)), _x = 3", ["3"]),
+        ("member(_x, [1, 2, 3]), _x > 1, commit_action", ["2"]),
+        ("commit_action, member(_x, [1, 2])", ["1", "2"]),
         # lists
         ("member(_x, [])", []),
         ("member(f(_x), [f(1), g(2), f(3)])", ["1", "3"]),
@@ -353,6 +361,22 @@ def test_an_action_forgets_what_it_bound_and_the_filter_does_not() -> None:
     assert kit.values("msg") == ["2"]
 
 
+def test_what_a_search_binds_lives_for_its_action() -> None:
+    """tec.md 3.4: the variables of the event filter live for the rule, those of a predicate's filter for the action."""
+    search = "first_instance(event: _d of_class 'Disk' where [ hostname: _host, msg: _found ])"
+    kit = Kit(
+        f"""rule: r: ( event: _e of_class 'Link' where [ hostname: _h ],
+          action: ( {search}, bo_set_slotval(_e, msg, _found), _host \\== _h ),
+          action: ( {search}, _found == two, _host = b, atomconcat(_found, _h, _t), bo_set_slotval(_e, msg, _t) ),
+          action: ( _found = anything, _host = other, _d = none, _h == 'a', bo_set_slotval(_e, source, _found) ) )."""
+    )
+    kit.event(0, "Disk_OK", hostname="a", msg="one")
+    kit.event(1, "Disk_OK", hostname="b", msg="two")
+    kit.event(2, "Link_Up", hostname="a")
+    assert kit.stored("TEC_Error") == []
+    assert [kit.stored("Link_Up")[0].get(slot) for slot in ("msg", "source")] == ["twoa", "anything"]
+
+
 def test_the_event_under_analysis_is_never_found() -> None:
     kit = Kit(
         """rule: r: ( event: _e of_class 'Link' where [ ], action: ( set_timer(_e, 1, x) ) ).
@@ -425,7 +449,7 @@ def test_sentences_about_what_a_rule_did_are_bounded() -> None:
 
 
 EXAMPLE = """rule: r: ( event: _event of_class 'Link_Down'
-  where [ hostname: _hostname, msg: _msg, repeat_count: _count, status: _state, severity: _severity ],
+  where [ hostname: _hostname, msg: _msg, repeat_count: _count, status: _status, severity: _severity ],
   action: ( first_duplicate(_event, event: _dup), first_instance(event: _down of_class 'Link'), _hosts = [a],
     ( _x = _hostname ; true ), {example} ) )."""
 EXAMPLES = [predicate for group in GROUPS.values() for predicate in group]

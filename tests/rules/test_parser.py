@@ -256,3 +256,45 @@ def test_five_hundred_rules_parse_fast_enough() -> None:
     assert len(parse_rules(text, "big.rls").rules) == 500
     # about 0.4 s where this was written; the bound only catches what is not linear any more
     assert time.process_time() - start < 5
+
+
+def clauses(text: str) -> list[str]:
+    found = parse_rules(text, "t.rls").clauses
+    return [show(clause.head) + (f" :- {show(clause.body)}" if clause.body else "") for clause in found]
+
+
+def test_clauses_of_ones_own() -> None:
+    text = r"""
+    next_level('FATAL', 'FATAL').   % facts
+    next_level ( 'MINOR' , "CRITICAL" ) .
+    enabled. 'quoted name'([a, _b | _rest], _, 3.5).
+    higher(_a, _b) :- next_level(_a, _b), _a \== _b.
+    higher(_a, _b) :-
+      next_level(_a, _c) /* and on */, \+ _a == _c
+      ; higher(_a, _b).
+    switch :- enabled -> true ; fail. none() :- !.
+    """
+    assert clauses(text) == [
+        "next_level(FATAL,FATAL)",
+        'next_level(MINOR,"CRITICAL")',
+        "enabled",
+        "quoted name([a,_b|_rest],_,3.5)",
+        r"higher(_a,_b) :- ,(next_level(_a,_b),\==(_a,_b))",
+        r"higher(_a,_b) :- ;(,(next_level(_a,_c),\+(==(_a,_c))),higher(_a,_b))",
+        "switch :- ;(->(enabled,true),fail)",
+        "none :- !",
+    ]
+
+
+def test_clauses_stand_between_rules_and_know_their_place() -> None:
+    rule = "rule: {}: (event: _e of_class C, action: a(_x))."
+    text = f"a(1).\n{rule.format('r')}\n  b :- a(_).{rule.format('s')}"
+    rule_set = parse_rules(text, "t.rls")
+    assert [rule.name for rule in rule_set.rules] == ["r", "s"]
+    assert [clause.place[1:] for clause in rule_set.clauses] == [(1, 1), (3, 3)]
+    assert isinstance(rule_set.clauses[1].head, ast.Atom)
+
+
+def test_any_word_may_be_a_directive() -> None:
+    rule = one("rule: r: (directive: trace, profile, whatever(3), event: _e of_class C, action: a).")
+    assert [show(term) for term in rule.directives] == ["trace", "profile", "whatever(3)"]

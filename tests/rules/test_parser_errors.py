@@ -12,10 +12,10 @@ from opentec.rules.parser import parse_rules
 
 CONDITION = "expected a variable or a test (equals, not_equals, outside, within, greater_than, smaller_than, \
 greater_or_equals, smaller_or_equals) for 'a', "
-CLAUSE = "expected a clause of rule 'r' (description, directive, event, timer_duration, timer_info, \
-reception_action, action, redo_action), "
+CLAUSE = "expected a clause of rule 'r' (description, directive, event, timer_duration, timer_info, sender, \
+attribute, set_to, reception_action, action, redo_action), "
 SLOT = "a condition is written slot: test, for example severity: equals 'FATAL'"
-KINDS = "use a rule or a timer_rule, or take it out"
+ITEM = "expected a rule (rule: name: ( ... ).) or a clause (name(...) :- goals.)"
 OPEN = "close it, write {0}{0} for a quote inside, or end the line with a backslash to go on"
 
 
@@ -36,17 +36,15 @@ def check(marked: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("marked", "message"),
     [
-        ("@foo(a).", "expected a rule (rule: name: ( ... ).), found 'foo'"),
-        ("@rul: r: (x).", "expected a rule (rule: name: ( ... ).), found 'rul'; did you mean 'rule'?"),
+        ("@foo: a.", f"{ITEM}, found 'foo'"),
+        ("@(a).", f"{ITEM}, found '('"),
+        ("@rul: r: (x).", f"{ITEM}, found 'rul'; did you mean 'rule'?"),
         ("rule @r: ()", "expected ':' after 'rule', found 'r'"),
         ("rule: @(", "expected the name of the rule, found '('"),
         ("rule: r @(", "expected ':' after the name of rule 'r', found '('"),
         ("rule: r: @event", "expected '(' to open rule 'r', found 'event'"),
         ("rule: r: (event: _e of_class C, action: a)@\n\n", "expected '.' after rule 'r', but the file ends"),
         ("@rule: r: (description: 'x').", "rule 'r' has no event filter; add event: _event of_class ...,"),
-        ("@change_rule: n: (event: _e of_class C, action: a).", f"change_rule is not supported yet; {KINDS}"),
-        ("% x\n  @simple_rule: n: event: A when: b.", f"simple_rule is not supported yet; {KINDS}"),
-        ("@correlation_rule: n: event_relation: A causes B", f"correlation_rule is not supported yet; {KINDS}"),
         ("@\x00", "the character '\\x00' means nothing here; quote names that hold it"),
     ],
 )
@@ -151,13 +149,44 @@ def test_one_broken_rule_does_not_hide_the_errors_of_the_next() -> None:
         + good
         + "rule: c: (event: _e of_class C, action: (a, b,\n"  # all of the end is missing
         + "timer_rule: d: (event: _e ofclass C). rule: e: (evnt: _e of_class C).\n"
-        + "change_rule: f: (event: _e of_class C, action: a).\n"
+        + "change_rule: f: (event: _e of_class C, senders: a).\n"
         + good
     )
     found = errors(text)
-    assert [(error.line, error.column) for error in found] == [(1, 43), (3, 47), (6, 1), (6, 27), (6, 49), (7, 1)]
+    assert [(error.line, error.column) for error in found] == [(1, 43), (3, 47), (6, 1), (6, 27), (6, 49), (7, 40)]
     assert found[2].message == "expected a value, a variable or a predicate, found the next rule"
     assert found[0].source_line == text.split("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("marked", "message"),
+    [
+        ("@:- dynamic a/1.", "a rule file has no directives of Prolog; facts and clauses need no declaration"),
+        ("a(b)@", "expected '.' after clause 'a', which begins in line 1, but the file ends"),
+        ("\na(b) @b(c).", "expected '.' after clause 'a', which begins in line 2, found 'b'"),
+        ("a(b @c).", "expected ',' or ')' in the arguments of a, found 'c'"),
+        ("a :- @.", "expected a value, a variable or a predicate, found '.'"),
+        ("a :- b @:- c.", "expected '.' after clause 'a', which begins in line 1, found ':-'"),
+        ("a :- b,\n@rule: r: (event: _e of_class C).", "expected a value, a variable or a predicate, "
+         "found the next rule"),
+        ("@a([event(_x), f(_e)|[]], g(event: _e of_class C)).", "the head of clause 'a' holds an event filter; "
+         "give the event's variable"),
+        ("@_x.", f"{ITEM}, found '_x'"),
+    ],
+)  # fmt: skip
+def test_clauses_of_ones_own(marked: str, message: str) -> None:
+    check(marked, message)
+
+
+def test_one_broken_clause_does_not_hide_the_errors_of_the_next() -> None:
+    text = (
+        "a(1.\na(2).\n"
+        "b :- c d.\n  b :-\n    c.\n"  # one is indented: it belongs to what is broken
+        "rule: r: (event: _e of_class C, action: a. b).\nc(].\n"
+        "d(2).\n"
+        "rule: s: (event: _e of_class C, action:).\n"
+    )
+    assert [(error.line, error.column) for error in errors(text)] == [(1, 4), (3, 8), (6, 42), (7, 3), (9, 40)]
 
 
 def test_a_rule_without_its_end_is_told_from_the_next_one() -> None:
@@ -195,12 +224,16 @@ def test_length_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 WORDS = "rule : r ( ) . , event _e of_class where [ ] action description timer_info equals not is"
+KIND_WORDS = "simple_rule correlation_rule change_rule when always duplicate frequency_exceeds within minutes \
+event_relation causes clears sender attribute set_to a. b :-"
 SIGNS = "' \" /* */ % - 3 1.5 | ! ä '' \\+ \\"
-PIECES = st.sampled_from([*WORDS.split(), *SIGNS.split(), " ", "\n", "\\\n"])
+PIECES = st.sampled_from([*WORDS.split(), *KIND_WORDS.split(), *SIGNS.split(), " ", "\n", "\\\n"])
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=40).map("".join)))
 @example("rule:r:(event:_e of_class C,action:a).")
+@example("simple_rule:s:event:C when:always:a,b.")
+@example("correlation_rule:c:event_relation:A causes B within:3 minutes when:[A.x equals B.y].")
 def test_any_text_gives_a_rule_set_or_errors_at_places_in_the_text(text: str) -> None:
     try:
         parse_rules(text, "t.rls")

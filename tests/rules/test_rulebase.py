@@ -70,6 +70,7 @@ def test_the_hash_is_of_the_content_that_matters(base: Path, tmp_path: Path) -> 
         ("TEC_CLASSES/disk.baroc", DISK + "# a comment"),
         ("TEC_CLASSES/.load_classes", "root.baroc\ndisk.baroc\n"),
         ("rulebase.toml", "cache_size = 5000"),
+        ("predicates.py", "# none yet"),
     ):
         before = (copy / name).read_text() if (copy / name).exists() else None
         (copy / name).write_text(text)
@@ -118,6 +119,15 @@ def test_a_file_that_is_too_large_or_unreadable(base: Path, monkeypatch: pytest.
     (base / "TEC_RULES/first.rls").mkdir()
     monkeypatch.undo()
     with pytest.raises(RuleBaseError, match=r"first\.rls cannot be read: Is a directory"):
+        load_rule_base(base)
+
+
+def test_all_files_together_are_limited(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = sum(map(len, rulebase_sources.read_sources(base).files.values()))
+    monkeypatch.setattr(rulebase_sources, "MAX_TOTAL", total)
+    assert load_rule_base(base).name == "mine"
+    (base / "TEC_RULES/first.rls").write_text((base / "TEC_RULES/first.rls").read_text() + " ")
+    with pytest.raises(RuleBaseError, match=f"mine: the files of this rule base are larger than {total} bytes; split"):
         load_rule_base(base)
 
 
@@ -201,7 +211,13 @@ def test_settings(base: Path, text: str, settings: Settings) -> None:
     ("text", "wanted"),
     [
         ("\ncache_sise = 1", ["2:1: there is no setting 'cache_sise'; did you mean 'cache_size'?"]),
-        ("[zzz]", ["1:1: there is no setting 'zzz'; the settings are cache_size, step_limit, time_zone"]),
+        (
+            "[zzz]",
+            [
+                "1:1: there is no setting 'zzz'; the settings are cache_size, step_limit, time_zone, drop_ends, "
+                "commit_rule_ends_set, predicates"
+            ],
+        ),
         ("cache_size = 0", ["1:1: cache_size = 0: it must be a whole number from 1 to 10000000"]),
         ("step_limit = true", ["1:1: step_limit = True: it must be a whole number from 1000 to 1000000000"]),
         ("cache_size = '5'", ["1:1: cache_size = '5': it must be a whole number from 1 to 10000000"]),
@@ -256,6 +272,13 @@ def test_a_long_action_survives_the_compiled_form(base: Path) -> None:
 def test_bytes_that_are_no_compiled_form(damage: bytes) -> None:
     with pytest.raises(RuleBaseError, match="cannot be read"):
         RuleBase.decode(damage)
+
+
+def test_clauses_survive_the_compiled_form(base: Path) -> None:
+    (base / "TEC_RULES/first.rls").write_text("big(c).\nbig(_x) :- member(_x, [d, e]).\n" + RULE.format("one"))
+    found = load_rule_base(base)
+    assert len(found.rule_sets[1].clauses) == 2
+    assert RuleBase.decode(found.encode()).rule_sets == found.rule_sets
 
 
 def test_a_damaged_or_foreign_compiled_form_is_refused(base: Path) -> None:
@@ -327,6 +350,14 @@ def test_a_snapshot_whose_sources_were_changed_is_refused(base: Path, tmp_path: 
         load_compiled(store, name)
     with pytest.raises(RuleBaseError, match="were changed; delete the folder"):
         snapshot(base, store)
+
+
+def test_a_snapshot_that_cannot_be_compiled_again_is_refused(base: Path, tmp_path: Path) -> None:
+    name = snapshot(base, tmp_path / "store")
+    (tmp_path / "store" / name / "compiled.msgpack").unlink()
+    (tmp_path / "store" / name / "TEC_RULES/first.rls").write_text("rule")
+    with pytest.raises(RuleBaseError, match=r"cannot be compiled again:\n.*first\.rls:1:"):
+        load_compiled(tmp_path / "store", name)
 
 
 def test_a_broken_rule_base_leaves_no_snapshot(base: Path, tmp_path: Path) -> None:

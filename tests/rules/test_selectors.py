@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opentec.rules.selector import EqualTo, Selectable
 from opentec.rules.selectors import durable_rules_problem, make_selector
+from opentec.rules.selectors.durable import QUESTIONS, ROWS, TESTS
 from opentec.rules.selectors.indexed import KEPT, SLOTS, IndexedSelector
 
 ANCESTORS = {
@@ -61,6 +62,7 @@ def test_the_indexed_selector_selects_exactly(rules: list[Any], events: list[Any
 
 
 @durable
+@settings(max_examples=100)  # each leaves memory behind in C; test_selectors_fuzz.py goes on where this ends
 @given(st.lists(RULE, max_size=70), st.lists(EVENT, min_size=1, max_size=10))
 def test_durable_rules_never_misses(rules: list[Any], events: list[Any]) -> None:
     selectable = numbered(rules)
@@ -90,25 +92,86 @@ def rules_on(count: int, **tests: tuple[str, ...]) -> list[Selectable]:
 
 
 @durable
-def test_durable_rules_with_many_rules_that_all_match() -> None:
+@pytest.mark.parametrize("count", [ROWS * QUESTIONS, 500])  # the second goes to the twin
+def test_durable_rules_with_many_rules_that_all_match(count: int) -> None:
     selector = make_selector("durable-rules")
-    selector.load(rules_on(500, one=("x",)), ANCESTORS)
-    assert list(selector.select("B", {"one": "x"}, {})) == list(range(500))
+    selector.load(rules_on(count, one=("x",)), ANCESTORS)
+    assert list(selector.select("B", {"one": "x"}, {})) == list(range(count))
     assert list(selector.select("B", {"one": "y"}, {})) == []
     assert list(selector.select("D", {"one": "x"}, {})) == []
     assert list(selector.select("Unknown", {"one": "x"}, {})) == []
+    assert selector.reason == ""
+    assert getattr(selector, "errors", 0) == 0
+
+
+@durable
+def test_an_event_that_bears_everything_that_is_asked_for() -> None:
+    """All conditions of the ruleset are pending at once, each as long as it may be."""
+    slots = [f"s{n}" for n in range(ROWS * TESTS)]
+    rules = [
+        Selectable(n, 0, ("A",), tuple(EqualTo(slots[n * TESTS + at], ("x",)) for at in range(TESTS)))
+        for n in range(ROWS)
+    ]
+    selector: Any = make_selector("durable-rules")
+    selector.load(rules, ANCESTORS)
+    for missing in [None, *slots]:
+        event = {slot: "x" for slot in slots if slot != missing}
+        expected = [n for n in range(ROWS) if missing not in slots[n * TESTS : (n + 1) * TESTS]]
+        assert list(selector.select("A", event, {})) == expected
+    assert (selector.reason, selector.errors) == ("", 0)
 
 
 @durable
 def test_durable_rules_leaves_out_tests_that_would_make_too_many_conditions() -> None:
+    # each text of `one` is asked for by a rule of its own too, so none can stand for another
     many = tuple(f"v{n}" for n in range(20))
-    rules = [*rules_on(3, one=many, two=("x",)), Selectable(3, 9, tuple(f"K{n}" for n in range(30)), ())]
+    rules = [
+        *rules_on(3, one=many, two=("x",)),
+        Selectable(3, 9, tuple(f"K{n}" for n in range(30)), ()),
+        *(Selectable(4 + n, 9, ("D",), (EqualTo("one", (text,)),)) for n, text in enumerate(many)),
+    ]
     ancestors = {**ANCESTORS, "K7": ("K7", "EVENT")}
     selector = make_selector("durable-rules")
     selector.load(rules, ancestors)
-    assert list(selector.select("A", {"one": "none", "two": "x"}, {})) == [0, 1, 2, 3]  # too many, none missing
-    assert list(selector.select("A", {"one": "v3", "two": "y"}, {})) == [3]
+    assert list(selector.select("A", {"one": "none", "two": "x"}, {})) == [0, 1, 2]  # too many, none missing
+    assert list(selector.select("A", {"one": "v3", "two": "y"}, {})) == []
+    assert list(selector.select("D", {"one": "v3", "two": "x"}, {})) == [7]
     assert list(selector.select("K7", {}, {})) == [3]
+
+
+@durable
+def test_the_length_of_a_list_costs_nothing_where_no_rule_tells_its_texts_apart() -> None:
+    many = tuple(f"v{n}" for n in range(2000))
+    selector: Any = make_selector("durable-rules")
+    selector.load(rules_on(3, one=many, two=("x", "z" * 70_000, "a\0b")), ANCESTORS)
+    assert [len(ruleset.rows) for ruleset in selector._rulesets] == [3]
+    for text in ("x", "z" * 70_000, "a\0b"):
+        assert list(selector.select("A", {"one": "v1999", "two": text}, {})) == [0, 1, 2]
+    for text in ("z" * 69_999, "z" * (70_000 + 65_536), "a", "a\0c", "\ud800"):
+        assert list(selector.select("A", {"one": "v1999", "two": text}, {})) == []
+
+
+@durable
+def test_rules_beyond_what_fits_are_selected_for_their_class_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opentec.rules.selectors.durable.RULESETS", 1)
+    rules = [Selectable(n, 0, ("A",), (EqualTo("one", (f"v{n}",)),)) for n in range(ROWS + 2)]
+    selector = make_selector("durable-rules")
+    selector.load(rules, ANCESTORS)
+    assert list(selector.select("A", {"one": "v0"}, {})) == [0, ROWS, ROWS + 1]
+    assert list(selector.select("D", {"one": "v0"}, {})) == []
+
+
+def test_the_names_that_durable_rules_sees_have_different_hashes() -> None:
+    """It compares properties by 32 bits of FNV-1a (durable-rules.md 3.2)."""
+
+    def fnv(text: str) -> int:
+        found = 2166136261
+        for byte in text.encode():
+            found = (found ^ byte) * 16777619 % 2**32
+        return found
+
+    names = ["id", "sid", "$s", *(f"g{n}" for n in range(ROWS)), *(f"s{n}" for n in range(ROWS * TESTS))]
+    assert len({fnv(name) for name in names}) == len(names) <= 255
 
 
 class Failing:
@@ -155,7 +218,6 @@ def test_when_the_rebuilding_fails_the_twin_takes_over_at_once() -> None:
     assert list(selector.select("A", {"one": "y"}, {})) == []
 
 
-@durable
 @durable
 def test_the_self_test_holds_here() -> None:
     from opentec.rules.selectors.durable import self_test
@@ -206,17 +268,44 @@ def test_a_problem_of_durable_rules_is_told(monkeypatch: pytest.MonkeyPatch, res
     assert (selector.name, reason in selector.reason) == ("indexed", True)
 
 
-def test_the_index_leaves_rarely_tested_slots_to_the_filter_and_forgets_when_full() -> None:
+def test_the_index_looks_at_the_slots_that_tell_rules_apart() -> None:
+    """Those that most rules test, and of each rule the best: rules with many tests are left partly to the filter."""
+    common = tuple(EqualTo(f"s{n}", ("1",)) for n in range(SLOTS + 2))
     rules = [
-        Selectable(0, 0, ("A",), tuple(EqualTo(f"s{n}", tuple(map(str, range(9)))) for n in range(SLOTS + 2))),
-        Selectable(1, 0, ("A",), tuple(EqualTo(f"s{n}", ("1",)) for n in range(SLOTS))),
+        Selectable(0, 0, ("A",), common),
+        Selectable(1, 0, ("A",), common),
+        Selectable(2, 0, ("A",), (*common, EqualTo("own", ("1", "2")), EqualTo("other", ("1",)))),
     ]
     selector = IndexedSelector()
     selector.load(rules, ANCESTORS)
     matching = {f"s{n}": "1" for n in range(SLOTS + 2)}
     assert list(selector.select("A", matching, {})) == [0, 1]
+    assert list(selector.select("A", {**matching, "own": "2"}, {})) == [0, 1, 2]  # `other` is not looked at
     assert list(selector.select("A", {**matching, f"s{SLOTS + 1}": "none"}, {})) == [0, 1]
-    for n in range(KEPT + 10):
-        digits = {f"s{at}": str(n // 9**at % 9) for at in range(SLOTS)}
-        assert 0 in selector.select("A", {**matching, **digits}, {})
-    assert len(selector._plans["A"].seen) <= KEPT
+    assert list(selector.select("A", {**matching, "s0": "none", "own": "2"}, {})) == []
+
+
+def test_the_index_forgets_results_when_it_is_full() -> None:
+    rules = [Selectable(n, 0, ("A",), (EqualTo(f"s{n}", ("1",)),)) for n in range(13)]
+    selector = IndexedSelector()
+    selector.load(rules, ANCESTORS)
+    for number in range(2**13):
+        bits = [n for n in range(13) if number >> n & 1]
+        assert list(selector.select("A", {f"s{n}": "1" for n in bits}, {})) == bits
+        assert len(selector._plans["A"]._results) <= KEPT
+
+
+def test_classes_with_the_same_rules_share_their_index_and_rules_on_event_concern_all() -> None:
+    rules = [Selectable(0, 0, ("EVENT",), (EqualTo("one", ("x",)),)), Selectable(1, 0, ("C",), ())]
+    selector = IndexedSelector()
+    selector.load(rules, ANCESTORS)
+    assert {name: list(selector.select(name, {"one": "x"}, {})) for name in (*ANCESTORS, "Unknown")} == {
+        "EVENT": [0],
+        "A": [0],
+        "B": [0],
+        "C": [0, 1],
+        "D": [0],
+        "Unknown": [0],
+    }
+    assert selector._plans["A"] is selector._plans["D"] is selector._plans["EVENT"]
+    assert "Unknown" not in selector._plans  # names of strangers take no memory

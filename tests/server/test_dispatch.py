@@ -273,6 +273,10 @@ async def test_a_verdict_is_not_waited_for_when_nobody_listens(context: Context)
         await until(lambda: not tec.work("dispatch")._rpc._running)
 
 
+def room(limit: int) -> dict[str, Any]:
+    return {"limit": limit, "forwards": False, "room": {}}
+
+
 async def test_a_program_is_claimed_once_and_its_end_recorded(context: Context) -> None:
     async with dispatching(context) as tec, rule_process(context) as (rule, _):
         task = await RpcClient.connect(context.runtime / "dispatch.sock")
@@ -282,9 +286,9 @@ async def test_a_program_is_claimed_once_and_its_end_recorded(context: Context) 
         outbox = [OutboxRow(name, 100, None, "program", "{}") for name in ("p1", "p2")]
         await rule.call("batch", encoded(Batch(0, 200, outbox=outbox)))
         await asyncio.wait_for(woken.wait(), 20)
-        assert [item[0] for item in await task.call("task-claim", 1)] == ["p1"]
-        assert [item[0] for item in await task.call("task-claim", 5)] == ["p2"]
-        assert await task.call("task-claim", 5) == []
+        assert [item[0] for item in await task.call("task-claim", room(1))] == ["p1"]
+        assert [item[0] for item in await task.call("task-claim", room(5))] == ["p2"]
+        assert await task.call("task-claim", room(5)) == []
         done = {"id": "p1", "exit_status": 0, "output": "x", "done": True}
         assert await task.call("task-finish", done) is True
         assert [item[0] for item in await task.call("task-hello")] == ["p2"], "its process was started again"
@@ -297,7 +301,10 @@ async def test_programs_of_a_dispatch_that_died_are_interrupted(context: Context
     async with dispatching(context) as tec:
         async with rule_process(context) as (rule, _):
             await rule.call("batch", encoded(Batch(0, 200, outbox=[OutboxRow("p1", 100, None, "program", "{}")])))
-        assert len(await tec.ask("dispatch", "task-claim", 1)) == 1
+        task = await RpcClient.connect(context.runtime / "dispatch.sock")
+        await task.call("task-hello")
+        assert len(await task.call("task-claim", room(1))) == 1
+        task.close()
         await tec.kill("dispatch")
         tec.start("dispatch")
         await tec.ready("dispatch")

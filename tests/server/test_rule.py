@@ -79,6 +79,31 @@ async def test_a_restarted_rule_process_goes_on_where_the_repository_stands(cont
         assert names(await tec.rows()) == [f"h{number}" for number in range(9)]
 
 
+async def test_a_rule_process_is_primed_with_all_state_however_many_pages_it_is(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node(context) as tec:
+        await tec.post(*(message(number) for number in range(3)))
+        await tec.committed()
+        before = tec.work("rule")._engine.state_hash()
+        await tec.kill("rule")
+        monkeypatch.setattr("opentec.rim.queries.STATE_BYTES", 1)  # every key is a page
+        asked = []
+        read = Repository.rule_state
+
+        async def counted(repository: Repository, after: str = "") -> Any:
+            asked.append(after)
+            return await read(repository, after)
+
+        monkeypatch.setattr(Repository, "rule_state", counted)
+        tec.start("rule")
+        await tec.ready("rule")
+        await until(lambda: hasattr(tec.work("rule"), "_reader"))
+        assert tec.work("rule")._engine.state_hash() == before
+        assert asked == ["", *sorted(asked[1:])]
+        assert len(asked) > 5
+
+
 async def test_a_restarted_dispatch_gets_what_it_had_not_committed(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from opentec.rules.control import CONTROL
 from opentec.rules.parser_terms import TEST_OPERATORS
-from opentec.rules.predicates import GROUPS
 from opentec.shipped import shipped
 from opentec.testing.spec import CASE_KEYS, SPEC_KEYS, STEP_KEYS
 
@@ -91,24 +90,6 @@ def test_every_key_has_its_row() -> None:
     assert rows == {(key, place) for place, keys in wanted for key in keys}
 
 
-def test_every_predicate_has_its_row() -> None:
-    text = LANGUAGE.read_text()
-    for predicates in GROUPS.values():
-        for predicate in predicates:
-            assert f"| `{escaped(predicate.signature)}` |" in text
-
-
-def test_no_row_without_its_predicate() -> None:
-    known = {predicate.name for predicates in GROUPS.values() for predicate in predicates}
-    part = LANGUAGE.read_text().partition("## Predicates")[2].partition("\n## ")[0]
-    rows = set(re.findall(r"^\| `([a-z_]+)", part, flags=re.MULTILINE))
-    assert rows == known
-
-
 @pytest.mark.parametrize("name", sorted({name for name, _ in CONTROL} | set(TEST_OPERATORS)))
 def test_every_construct_is_described(name: str) -> None:
     assert re.search(rf"`[^`\n]*(?<![\w=<>\\:]){re.escape(name)}(?![\w=<>\\:])[^`\n]*`", LANGUAGE.read_text())
-
-
-def escaped(signature: str) -> str:
-    return signature.replace("|", "\\|")

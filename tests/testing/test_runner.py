@@ -213,3 +213,44 @@ def test_timers_without_end_are_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         SourceError, match=r"t\.yaml:7:9: more than 100 timers fire before '160s', the next at .*08:02:40Z"
     ):
         run(folder, runner, FULL + "- {at: 160s, expect: [{class: Disk_Full}]}")
+
+
+CONFIGURED = """
+rule: configure: ( event: _e of_class 'TEC_Rulebase_Loaded' where [name: _name],
+  action: ( set_global_var(limits, drive, 'C:'), set_timer(_e, 2, once), generate_event('Disk', [msg=_name]) ) ).
+timer_rule: once: ( event: _e of_class 'TEC_Rulebase_Loaded', timer_info: equals once,
+  action: ( set_event_severity(_e, 'FATAL'), generate_event('Disk_OK', [msg=once]) ) ).
+rule: mark: ( event: _e of_class 'Disk_Full' where [drive: _drive],
+  action: ( get_global_var(limits, drive, _drive, none), set_event_severity(_e, 'FATAL') ) ).
+"""
+
+
+def test_a_test_begins_with_the_activation_of_its_rule_base(tmp_path: Path) -> None:
+    """Rules on TEC_Rulebase_Loaded have run before the first event; what they made is no matter of expectations."""
+    folder = make_rule_base(tmp_path / "rb", CONFIGURED)
+    (folder / "TEC_CLASSES" / "tec.baroc").write_text(
+        "TEC_CLASS: TEC_Rulebase_Loaded ISA EVENT DEFINES { rule_base: STRING; name: STRING; }; END\n"
+    )
+    own = Runner(load_rule_base(folder), folder)
+    result = run(
+        folder,
+        own,
+        FULL + "- {at: +0s, expect: [{class: Disk_Full, severity: FATAL, date_reception: 1772352000}],\n"
+        "   expect_no: [{class: TEC_Rulebase_Loaded}, {msg: rb}]}\n"
+        # a timer of the activation fires in the test, and what it makes then is seen
+        "- {at: +1s, expect: [{class: Disk_OK, msg: once}], expect_no: [{class: TEC_Rulebase_Loaded}]}\n",
+    )
+    assert result.passed, as_text(result)
+    assert result.fired == ("disk/configure", "disk/mark", "disk/once")
+
+
+def test_a_failure_tells_what_the_activation_did(tmp_path: Path) -> None:
+    folder = make_rule_base(tmp_path / "rb", CONFIGURED)
+    (folder / "TEC_CLASSES" / "tec.baroc").write_text(
+        "TEC_CLASS: TEC_Rulebase_Loaded ISA EVENT DEFINES { rule_base: STRING; name: STRING; }; END\n"
+    )
+    result = run(folder, Runner(load_rule_base(folder), folder), "- {at: 0s, expect: [{class: Disk_Full}]}")
+    (happened,) = result.happened
+    assert (happened.at, happened.what) == ("-1s", "the rule base is activated")
+    assert [rule.rule for rule in happened.fired] == ["disk/configure"]
+    assert "the rule base is activated" in as_text(result)

@@ -1,4 +1,4 @@
-"""`tec config check`: is tec_server.toml right?"""
+"""`tec config check`: are tec_server.toml and tasks.toml right?"""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ def check(directory: Directory = None, json: Json = False, debug: Debug = False)
     from opentec.server.config import load_config
     from opentec.server.errors import ConfigError
     from opentec.server.instance import find_instance
+    from opentec.server.library import FILE_NAME, load_library
 
     instance = find_instance(directory)
     errors: list[str] = []
-    try:
-        load_config(instance)
-    except ConfigError as error:
-        errors = str(error).splitlines()
+    for load in (lambda: load_config(instance), lambda: load_library(instance.directory / FILE_NAME)):
+        try:
+            load()
+        except ConfigError as error:
+            errors += str(error).splitlines()
     if json:
         say_json({"file": str(instance.config_file), "errors": errors})
     elif errors:

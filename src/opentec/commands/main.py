@@ -28,6 +28,12 @@ GROUPS: Final = {
         "close": "change:close",
         "why": "why:why",
     },
+    "Programs and tasks": {
+        "task list": "task:list_tasks",
+        "task show": "task:show",
+        "task run": "task:run",
+        "task log": "task:log",
+    },
     "Dumps": {
         "dump": "dump:dump",
         "log": "log:log",
@@ -46,6 +52,7 @@ COMMANDS: Final = {name: target for group in GROUPS.values() for name, target in
 _SUBGROUPS: Final = {
     "config": "The configuration, tec_server.toml.",
     "adapter": "Adapters: run them, try their formats.",
+    "task": "The task library, and what became of programs, tasks and forwarded events.",
 }
 
 

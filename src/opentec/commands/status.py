@@ -119,6 +119,13 @@ def _waiting(report: Report) -> str:
     return f"{report['waiting_bytes']} bytes of the log wait" if report["waiting_bytes"] else "nothing waits"
 
 
+def _outbox(report: Report) -> str:
+    programs, forwards = report.get("programs_waiting", 0), report.get("forwards_waiting", 0)
+    waiting = [f"{programs} programs wait or run"] * bool(programs)
+    waiting += [f"{forwards} events wait for another server; `tec task log` shows them"] * bool(forwards)
+    return ", ".join(waiting) or "nothing waits"
+
+
 def _show(report: Report) -> None:
     state = report["state"]
     if state == "up" and not report["healthy"]:
@@ -139,6 +146,7 @@ def _show(report: Report) -> None:
             ("repository", f"committed {report['committed']}, {_waiting(report)}"),
             ("events", f"{report['acknowledged']} acknowledged, {report['rejected']} of them rejected"),
             ("connections", report["connections"]),
+            ("outbox", _outbox(report)),
             ("rule base", report["rule_base"]),
         ]
     for name, other in report["nodes"].items():

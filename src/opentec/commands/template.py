@@ -60,14 +60,18 @@ name = "{name}"
 # Records of one transaction at most.
 # batch = 1000
 
-# Programs that rules start.
+# What leaves the server: programs, tasks (tasks.toml beside this file), and events for other servers.
 [tasks]
 # Programs at a time.
 # concurrency = 4
-# Seconds after which a program is ended.
+# Seconds after which a program is ended; a task of tasks.toml may have its own.
 # time_limit = 300.0
 # Bytes of its output that are kept.
 # output_limit = 4096
+# Days that ended programs, tasks and forwarded events are kept in the outbox.
+# retain_days = 7.0
+# Events that may wait for one destination; beyond it the oldest fail.
+# forward_limit = 100000
 
 # How tec_master watches the other four processes.
 [supervision]

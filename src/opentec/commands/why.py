@@ -85,6 +85,8 @@ def _show(report: dict[str, Any]) -> None:
     say(f"{subject}: {report['disposition']}, log {report['position']}")
     if report["derived"]:
         say("  it was derived by a rule from the event of that record")
+    elif slots and report["disposition"] == Disposition.FIRED.name:
+        say("  it was derived there: by a timer rule, or because a rule base was activated")
     if report["reason"]:
         say(f"  {visible(report['reason'])}")
     if slots and slots.get("cause_date_reception"):
@@ -94,9 +96,15 @@ def _show(report: dict[str, Any]) -> None:
         say("  no rule fired")
     _show_rules(report["rules"], "  ")
     for other in report["later"]:
-        subject = "a change" if other["disposition"] in _OF_CHANGES else other["event"]
-        say(f"  later {subject}: {other['disposition']}, log {other['position']}")
+        say(f"  later{_cause(other)}: {other['disposition']}, log {other['position']}")
         _show_rules(other["rules"], "    ")
+
+
+def _cause(later: dict[str, Any]) -> str:
+    """What made an event change, before the colon."""
+    if later["disposition"] in _OF_CHANGES:
+        return " a change"
+    return "" if later["disposition"] == Disposition.FIRED.name else f" {later['event']}"
 
 
 def _show_rules(rules: list[dict[str, Any]], indent: str) -> None:

@@ -36,7 +36,7 @@ class Verdict(IntEnum):
 
 
 class Disposition(IntEnum):
-    """How a position of the log ended. Exactly one per EVENT, NOTICE and CHANGE record."""
+    """How a position of the log ended. Exactly one per EVENT, NOTICE and CHANGE record, at most one for others."""
 
     WAITING = 0  # not committed yet; never stored
     STORED = 1
@@ -45,6 +45,7 @@ class Disposition(IntEnum):
     FAILED = 4  # quarantined
     APPLIED = 5  # a CHANGE that was made
     REFUSED = 6  # a CHANGE that was not
+    FIRED = 7  # a record without an event of its own, TICK or ACTIVATE, at which rules fired or events were derived
 
 
 class Record(msgspec.Struct, gc=False):

@@ -31,13 +31,13 @@ class TimerRow(msgspec.Struct, array_like=True, gc=False):
 
 
 class OutboxRow(msgspec.Struct, array_like=True, gc=False):
-    """One program or task to run, at most once."""
+    """One program or task to run, at most once, or one event for another server."""
 
     id: str  # hash(position, rule, n): the same action of the same record is the same row
     position: int
     eid: int | None
-    kind: str  # "program"
-    data: str  # JSON: argv, environment, limits
+    kind: str  # program | task:NAME | forward:DESTINATION
+    data: str  # JSON: argv, environment, event, and what its kind needs
 
 
 class Batch(msgspec.Struct, array_like=True):

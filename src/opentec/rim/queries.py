@@ -18,6 +18,7 @@ from opentec.rim.driver import Driver
 from opentec.rim.schema import EVENT_COLUMNS
 
 PAGE: Final = 1000
+STATE_BYTES: Final = 16 << 20  # of one page of the rule state
 
 _EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event"  # noqa: S608
 _OUTCOMES: Final = "SELECT position, disposition, eid, date_reception, event_handle, reason, rules FROM outcome"
@@ -75,10 +76,23 @@ class Queries:
         )
         return [TimerRow(*row) for row in rows]
 
-    async def rule_state(self) -> dict[str, Any]:
-        """The rule state by key, as it was given in batches."""
-        rows = await self._driver.read("SELECT key, value FROM rule_state ORDER BY key")
-        return {key: msgspec.msgpack.decode(value) for key, value in rows}
+    async def rule_state(self, after: str = "", limit: int = PAGE) -> dict[str, Any]:
+        """One page of the rule state by key, as it was given in batches, in the order of the keys.
+
+        The next page begins after the last key; an empty page is the end. Values of more than STATE_BYTES together
+        are more than one page.
+        """
+        rows = await self._driver.read(
+            "SELECT key, value FROM rule_state WHERE key > ? ORDER BY key LIMIT ?", (after, _page(limit))
+        )
+        page: dict[str, Any] = {}
+        size = 0
+        for key, value in rows:
+            size += len(key) + len(value)
+            if page and size > STATE_BYTES:
+                break
+            page[key] = msgspec.msgpack.decode(value)
+        return page
 
     async def event_by_key(self, key: EventKey) -> EventRow | None:
         """The event that a key names."""
@@ -146,10 +160,12 @@ class Queries:
 
         It looks through the outcomes that are kept: for people who ask about one event.
         """
+        # as a word of a sentence, or as a text of its own; a key is digits and a point
+        named = f'*[ "]{key_name(key)}[ ":;,]*'
         rows = await self._driver.read(
-            f"{_OUTCOMES} WHERE position > ? AND ((date_reception = ? AND event_handle = ?) OR instr(rules, ?) > 0) "
+            f"{_OUTCOMES} WHERE position > ? AND ((date_reception = ? AND event_handle = ?) OR rules GLOB ?) "
             "ORDER BY position DESC LIMIT ?",
-            (position, *key[:2], f" {key_name(key)} ", _page(limit)),
+            (position, *key[:2], named, _page(limit)),
         )
         return [OutcomeRow(*row) for row in rows]
 

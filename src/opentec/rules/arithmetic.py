@@ -13,13 +13,15 @@ from typing import Any, Final
 
 from opentec.rules.ast import Compound, Number, Term, Var
 from opentec.rules.scope import Frame, Reader, Scope, fixed, value_reader, wrong
-from opentec.rules.terms import RuleError, show
+from opentec.rules.terms import RuleError, Struct, show
 
 Numeric = int | float
 WORD: Final = 2**63
+DEPTH: Final = 200  # brackets within brackets of an expression that is a term
 
 
-def _checked(value: Numeric) -> Numeric:
+def checked(value: Numeric) -> Numeric:
+    """A result that the language has; raises RuleError for one that is too large."""
     if type(value) is int:
         if not -WORD <= value < WORD:
             raise RuleError("a result does not fit into 64 bits")
@@ -76,6 +78,50 @@ def _power(a: Numeric, b: Numeric) -> Numeric:
     return float(result)
 
 
+def _floor_divide(a: Numeric, b: Numeric) -> Numeric:
+    a, b = _whole(a, "div"), _whole(b, "div")
+    if b == 0:
+        raise RuleError("a division by zero")
+    return a // b
+
+
+def _shift(a: Numeric, b: Numeric, name: str) -> Numeric:
+    a, b = _whole(a, name), _whole(b, name)
+    if not 0 <= b < 64:
+        raise RuleError(f"{name} shifts by 0 to 63 bits, not {b}")
+    return a << b if name == "<<" else a >> b
+
+
+def _bits(name: str, compute: Callable[[int, int], int]) -> Callable[[Any, Any], Numeric]:
+    return lambda a, b: compute(_whole(a, name), _whole(b, name))
+
+
+def _round(a: Numeric) -> Numeric:
+    """To the nearest whole number, halves away from zero as in Prolog; Python's own goes to the even one."""
+    whole = math.floor(abs(a))
+    whole += abs(a) - whole >= 0.5
+    return -whole if a < 0 else whole
+
+
+def _root(a: Numeric) -> Numeric:
+    if a < 0:
+        raise RuleError(f"sqrt({a}) has no real value")
+    return math.sqrt(a)
+
+
+def _log(a: Numeric) -> Numeric:
+    if a <= 0:
+        raise RuleError(f"log({a}) has no value")
+    return math.log(a)
+
+
+def _exp(a: Numeric) -> Numeric:
+    try:
+        return math.exp(a)
+    except OverflowError:
+        raise RuleError("a result is too large for a real") from None
+
+
 _BINARY: Final[dict[str, Callable[[Any, Any], Numeric]]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -88,15 +134,29 @@ _BINARY: Final[dict[str, Callable[[Any, Any], Numeric]]] = {
     "^": _power,
     "min": min,
     "max": max,
+    "div": _floor_divide,
+    "gcd": _bits("gcd", math.gcd),
+    "<<": lambda a, b: _shift(a, b, "<<"),
+    ">>": lambda a, b: _shift(a, b, ">>"),
+    "/\\": _bits("/\\", operator.and_),
+    "\\/": _bits("\\/", operator.or_),
+    "xor": _bits("xor", operator.xor),
 }
 _UNARY: Final[dict[str, Callable[[Any], Numeric]]] = {
     "-": operator.neg,
     "+": operator.pos,
     "abs": abs,
-    "round": round,
+    "sign": lambda a: (a > 0) - (a < 0) if type(a) is int else float((a > 0) - (a < 0)),
+    "round": _round,
+    "integer": _round,
     "truncate": math.trunc,
-    "integer": round,
+    "floor": math.floor,
+    "ceiling": math.ceil,
     "float": float,
+    "sqrt": _root,
+    "exp": _exp,
+    "log": _log,
+    "\\": lambda a: ~_whole(a, "\\"),
 }
 COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=:=": operator.eq,
@@ -106,6 +166,19 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=<": operator.le,
     ">=": operator.ge,
 }
+
+
+def computed(term: Any, depth: int) -> Numeric:
+    """The value of an expression that is a term without variables. Raises RuleError."""
+    if type(term) is int or type(term) is float:
+        return term
+    if type(term) is Struct and depth < DEPTH:
+        args = [computed(arg, depth + 1) for arg in term.args]
+        if len(args) == 1 and term.name in _UNARY:
+            return checked(_UNARY[term.name](*args))
+        if len(args) == 2 and term.name in _BINARY:
+            return checked(_BINARY[term.name](*args))
+    raise RuleError(f"{show(term)[:80]!r} cannot be computed")
 
 
 def expression(term: Term, scope: Scope) -> Reader:
@@ -119,16 +192,18 @@ def expression(term: Term, scope: Scope) -> Reader:
             value = read(frame)
             if type(value) is int or type(value) is float:
                 return value
+            if type(value) is Struct:
+                return computed(value, 0)
             raise RuleError(f"{term.name} is {show(value)!r}, which is not a number")
 
         return variable
     if isinstance(term, Compound) and len(term.args) == 2 and term.name in _BINARY:
         compute = _BINARY[term.name]
         left, right = expression(term.args[0], scope), expression(term.args[1], scope)
-        return lambda frame: _checked(compute(left(frame), right(frame)))
+        return lambda frame: checked(compute(left(frame), right(frame)))
     if isinstance(term, Compound) and len(term.args) == 1 and term.name in _UNARY:
         compute_one = _UNARY[term.name]
         operand = expression(term.args[0], scope)
-        return lambda frame: _checked(compute_one(operand(frame)))
-    known = ", ".join((*_BINARY, "abs"))
+        return lambda frame: checked(compute_one(operand(frame)))
+    known = ", ".join(dict.fromkeys((*_BINARY, *_UNARY)))
     return wrong("this cannot be computed", term.place, f"an expression has numbers, variables and {known}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
 from opentec.events.image import EventRow
-from opentec.rules.effects import Effects, Timer
+from opentec.rules.effects import Effects, Explained, Fired, Program, Timer
 from opentec.rules.event import Event, to_json
 
 OutcomeTuple = tuple[int, int, int | None, int, int, str | None, str | None]
 TimerTuple = tuple[int, int, int, str]
 OutboxTuple = tuple[str, int, int | None, str, str]
+
+RULES_SIZE: Final = 256 * 1024  # characters of the rules that are kept with one outcome
+_ENTRY_SIZE: Final = RULES_SIZE // 8
+_CUT: Final = 400  # characters that are left of a text in an entry that is too long
 
 
 class RuleBatch(msgspec.Struct, array_like=True):
@@ -42,6 +47,55 @@ def timer_of_row(id_: int, due: int, eid: int, data: str) -> Timer:
     """The timer of a stored row."""
     said = msgspec.json.decode(data)
     return Timer(id_, due, eid, said["duration"], said["info"])
+
+
+def outbox_kind(program: Program) -> str:
+    """The kind of an outbox row, with the name that it is queued under: `program`, `task:NAME`, `forward:NAME`."""
+    return f"{program.kind}:{program.name}" if program.name else program.kind
+
+
+def outbox_data(program: Program) -> str:
+    """What an outbox row says beside its columns, as JSON; what has nothing to say is left out."""
+    data: dict[str, Any] = {"argv": program.argv, "environment": program.environment, "event": program.event}
+    if program.time_limit:
+        data["time_limit"] = program.time_limit
+    if program.watch:
+        data["watch"] = True
+    if program.forward is not None:
+        data["forward"] = program.forward
+    return to_json(data)
+
+
+def stored_rules(fired: Sequence[Fired]) -> str:
+    """The rules of an outcome as JSON, of RULES_SIZE characters at most.
+
+    Where that is too little, rules that did not fire are left out first, then the last that did; a last entry
+    without a name says how many.
+    """
+    text = to_json(fired)
+    if len(text) <= RULES_SIZE:
+        return text
+    texts = [_entry(one) for one in fired]
+    # a stable order: rules that fired before those that did not
+    order = sorted(range(len(fired)), key=lambda number: type(fired[number]) is Explained and not fired[number].actions)
+    room, kept = RULES_SIZE - _ENTRY_SIZE, set()
+    for number in order:
+        room -= len(texts[number]) + 1
+        if room < 0:
+            break
+        kept.add(number)
+    said = f"{len(fired) - len(kept)} more rules are left out: too much for one record"
+    entries = [texts[number] for number in sorted(kept)]
+    return f"[{','.join([*entries, to_json(Fired('', '', [], [said]))])}]"
+
+
+def _entry(fired: Fired) -> str:
+    text = to_json(fired)
+    if len(text) <= _ENTRY_SIZE:
+        return text
+    timer = None if fired.timer is None else to_json(fired.timer)[:_CUT]
+    did = [sentence[:_CUT] for sentence in fired.did[: _ENTRY_SIZE // _CUT // 2]]
+    return to_json(Fired(fired.rule_set, fired.rule, fired.actions[:_CUT], [*did, "... and more"], fired.event, timer))
 
 
 class BatchBuilder:
@@ -99,7 +153,7 @@ class BatchBuilder:
                     date,
                     handle,
                     outcome.reason,
-                    to_json(outcome.fired) if outcome.fired else None,
+                    stored_rules(outcome.fired) if outcome.fired else None,
                 )
             )
         for timer in effects.timers_set:
@@ -108,12 +162,7 @@ class BatchBuilder:
             if self._timers.pop(id_, None) is None:
                 self._cancelled.append(id_)
         for program in effects.programs:
-            data = {
-                "argv": program.argv,
-                "environment": program.environment,
-                "time_limit": program.time_limit,
-            }
-            self._outbox.append((program.id, effects.position, program.eid, "program", to_json(data)))
+            self._outbox.append((program.id, effects.position, program.eid, outbox_kind(program), outbox_data(program)))
         self._state.update(effects.state)
 
     def build(self) -> RuleBatch:

@@ -59,13 +59,14 @@ class _Index:
     Most keys have one event: it stands there itself, and a bucket comes with the second.
     """
 
-    __slots__ = ("all", "by_class", "by_dup", "by_host")
+    __slots__ = ("all", "by_cause", "by_class", "by_dup", "by_host")
 
     def __init__(self) -> None:
         self.all = _Bucket()
         self.by_class: _ByKey = {}
         self.by_host: dict[Any, _ByKey] = {}  # host, then class
         self.by_dup: _ByKey = {}  # class and dup_detect values
+        self.by_cause: _ByKey = {}  # date_reception and event_handle of the event that caused it
 
     def put(self, event: Event) -> None:
         name, host = event.shape.name, event.get("hostname")
@@ -78,6 +79,8 @@ class _Index:
             _put(of_host, name, event)
         event.dup = event.dup_key()
         _put(self.by_dup, event.dup, event)
+        if event.slots.get("cause_event_handle"):
+            _put(self.by_cause, cause_of(event), event)
 
     def remove(self, event: Event) -> None:
         eid, name, host = event.eid, event.shape.name, event.get("hostname")
@@ -88,6 +91,8 @@ class _Index:
         if not of_host:
             del self.by_host[host]
         _take(self.by_dup, event.dup, eid)
+        if event.slots.get("cause_event_handle"):
+            _take(self.by_cause, cause_of(event), eid)
 
     def of_host(self, host: Any, classes: Sequence[str] | None) -> list[_Bucket | Event]:
         """What there is of one host: of these classes, or all of it."""
@@ -100,6 +105,11 @@ class _Index:
         """The oldest events, `count` at most, with an eid below `before`."""
         self.all.sort()
         return list(takewhile(lambda event: event.eid < before, islice(self.all.values(), count)))
+
+
+def cause_of(event: Event) -> tuple[int, int]:
+    """The date_reception and event_handle of the event that caused this one; the handle is 0 when none did."""
+    return event.get("cause_date_reception") or 0, event.get("cause_event_handle") or 0
 
 
 def _put(index: _ByKey, key: Any, event: Event) -> None:
@@ -193,6 +203,14 @@ class EventCache:
         if classes is None:
             return _newest([index.all for index in indexes])
         return _newest([index.by_class.get(name) for index in indexes for name in classes])
+
+    def effects(self, cause: tuple[int, int], open_only: bool) -> Iterable[Event]:
+        """Events that name this one, by date_reception and event_handle, as their cause; newest first.
+
+        Lazy: the cache must not change while it is read.
+        """
+        indexes = (self._open,) if open_only else (self._open, self._closed)
+        return _newest([index.by_cause.get(cause) for index in indexes])
 
     def clean(self, newest: int) -> int:
         """Raise F over the oldest closed events, then F2 over the oldest others, until 5 % are gone.

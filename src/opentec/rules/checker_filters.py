@@ -13,6 +13,7 @@ from opentec.events.errors import EventRejected
 from opentec.events.names import nearest
 from opentec.events.slots import Slot
 from opentec.rules.ast import Atom, Condition, EventFilter, ListTerm, Number, Term, Test, Text, Var
+from opentec.rules.checker_conflicts import conflict
 from opentec.rules.checker_report import Report, shown_term, variables
 from opentec.rules.parser_tokens import did_you_mean
 
@@ -21,9 +22,10 @@ _ORDERS: Final = ("greater_than", "smaller_than", "greater_or_equals", "smaller_
 
 
 class FilterChecker:
-    """Checks filters against one class table. Methods report and go on."""
+    """Checks filters against one class table. Methods report and go on; with `reach` also what nothing passes."""
 
-    def __init__(self, table: ClassTable, report: Report) -> None:
+    def __init__(self, table: ClassTable, report: Report, *, reach: bool = False) -> None:
+        self.reach = reach
         self.table = table
         self.report = report
 
@@ -53,6 +55,8 @@ class FilterChecker:
                 slots = self.slots(classes, condition, exact=exact)
                 self._constants(condition, classes, slots)
             self._bindings(condition, bound)
+        if self.reach and not unknown:
+            self._conflicts(event, classes)
         bound.add(event.variable.name)
         if event.class_variable is not None:
             bound.add(event.class_variable.name)
@@ -95,6 +99,30 @@ class FilterChecker:
             if self.shape(test) and having is not None and slots:
                 self._test(test, having, slots[0])
 
+    def _conflicts(self, event: EventFilter, classes: Sequence[EventClass]) -> None:
+        tests: dict[str, list[Test]] = {}
+        for condition in event.conditions:
+            tests.setdefault(condition.slot, []).extend(condition.tests)
+        for slot, found in tests.items():
+            types = {cls.slots[slot].type for cls in classes if slot in cls.slots}
+            cls = next((cls for cls in classes if slot in cls.slots), None)
+            if cls is None or len(types) > 1 or any(type_.is_list for type_ in types):
+                continue
+            if test := conflict(found, cls, slot):
+                self.report.add(
+                    test.place, f"no event passes this filter: its tests of {slot!r} exclude each other", "take one out"
+                )
+
+    def changed(self, classes: Sequence[EventClass], attribute: Atom, set_to: Condition | None) -> None:
+        """Check the slot that a change rule names, and the new values that it asks for."""
+        slots = self.slots(classes, attribute, exact=False)
+        if set_to is None:
+            return
+        having = next((cls for cls in classes or self.table.classes.values() if attribute.value in cls.slots), None)
+        for test in set_to.tests:
+            if self.shape(test) and having is not None and (slots or not classes):
+                self._test(test, having, having.slots[attribute.value])
+
     def shape(self, test: Test) -> bool:
         """Whether the operand is a list where the test takes one, and not where it takes none; reports."""
         listed = isinstance(test.operand, ListTerm)
@@ -125,14 +153,17 @@ class FilterChecker:
             # an order may be asked of any number, a member's or not
             self.constant(cls, slot, operand)
 
-    def constant(self, cls: EventClass, slot: Slot, value: Term) -> None:
-        """Report a constant that the slot can never hold. Variables and computed terms are not looked at."""
+    def constant(self, cls: EventClass, slot: Slot, value: Term, *, stored: bool = False) -> None:
+        """Report a constant that the slot can never hold. Variables and computed terms are not looked at.
+
+        A value that is `stored` is converted, a number may be given as text; one that is compared is not.
+        """
         if isinstance(value, ListTerm):
             if not slot.type.is_list:
                 self.report.add(value.place, f"slot {slot.name!r} of class {cls.name} is {slot.type}, not a list")
                 return
             for item in value.items:
-                self.constant(cls, slot, item)
+                self.constant(cls, slot, item, stored=stored)
             return
         if not isinstance(value, (Atom, Text, Number)):
             return
@@ -141,7 +172,11 @@ class FilterChecker:
             self.report.add(value.place, f"{what}, {value.value} is a number", f"write '{value.value}'")
         elif isinstance(value, Number) and isinstance(value.value, float) and slot.type.is_integer:
             self.report.add(value.place, f"{what}, {value.value} is not whole")
-        elif not isinstance(value, Number) and slot.type.kind not in ("STRING", "ENUM"):
+        elif (
+            not isinstance(value, Number)
+            and slot.type.kind not in ("STRING", "ENUM")
+            and not (stored and _is_number(value.value))
+        ):
             self.report.add(value.place, f"{what}, {shown_term(value)} is text", "write a number without quotes")
         else:
             try:
@@ -163,6 +198,14 @@ class FilterChecker:
     def unbound(self, var: Var, bound: set[str], why: str) -> None:
         near = did_you_mean(var.name, sorted(bound))
         self.report.add(var.place, f"variable {var.name} has no value here, but {why}", near)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(term: Term) -> str:

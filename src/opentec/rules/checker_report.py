@@ -13,9 +13,14 @@ class Report:
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self.errors: list[SourceError] = []
+        self._seen: set[tuple[Place, str]] = set()
         self._lines = {file: text.replace("\r\n", "\n").split("\n") for file, text in (texts or {}).items()}
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
+        """Report once: a rule that stands for two in the engine is wrong in both."""
+        if (place, message) in self._seen:
+            return
+        self._seen.add((place, message))
         lines = self._lines.get(place.file, [])
         source = lines[place.line - 1] if place.line <= len(lines) else ""
         self.errors.append(
@@ -29,6 +34,16 @@ def conjuncts(term: Term) -> Iterator[Term]:
         yield from conjuncts(term.args[0])
         term = term.args[1]
     yield term
+
+
+def asserted_clause(term: Compound) -> tuple[Atom | Compound, Term | None] | None:
+    """Head and body of what a goal `assert(fact)` or `assert((head :- body))` asserts, as far as it is written out."""
+    if term.name not in ("assert", "asserta", "assertz") or len(term.args) != 1:
+        return None
+    head, body = term.args[0], None
+    if isinstance(head, Compound) and head.name == ":-" and len(head.args) == 2:
+        head, body = head.args
+    return (head, body) if isinstance(head, (Atom, Compound)) else None
 
 
 def variables(term: Term) -> Iterator[Var]:

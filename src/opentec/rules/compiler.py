@@ -7,26 +7,58 @@ solution where one is enough. Goals with at most one solution are plain function
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
 
 from opentec.events.classes import ClassTable
+from opentec.events.errors import SourceError
 from opentec.events.names import nearest
-from opentec.rules.ast import Atom, Compound, Term
+from opentec.rules.ast import Atom, Compound, RuleSet, Term, Var
+from opentec.rules.clauses import Program
 from opentec.rules.control import CONTROL
 from opentec.rules.evaluation import Evaluation
+from opentec.rules.facts import Key
 from opentec.rules.goals import Choice, Code, Goal, Step
-from opentec.rules.predicates import REGISTRY
+from opentec.rules.predicates import REFUSED, REGISTRY
+from opentec.rules.predicates.facts import WITH_PROGRAM
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.scope import Frame, Reader, Scope, event_reader, reader, value_reader, wrong
+from opentec.rules.scope import MAYBE, Frame, Reader, Scope, event_reader, reader, value_reader, wrong
 from opentec.rules.terms import RuleError, show, undo
 
 
 class Compiler:
-    """Compiles the bodies of one rule base."""
+    """Compiles the bodies of one rule base.
 
-    def __init__(self, table: ClassTable) -> None:
+    `rule_sets` gives the predicates of the rule base's own: clauses, and what any body asserts. What is wrong with
+    the clauses is in `errors`. `registry` has the language's predicates, and those that users wrote in Python.
+    """
+
+    def __init__(
+        self,
+        table: ClassTable,
+        rule_sets: Iterable[RuleSet] = (),
+        registry: Mapping[Key, Predicate] = REGISTRY,
+    ) -> None:
         self.table = table
+        self.registry = registry
+        self.program = Program(self, rule_sets)
+        self.program.compile_clauses()
+
+    @property
+    def errors(self) -> list[SourceError]:
+        return self.program.errors
+
+    def is_language(self, key: Key) -> bool:
+        """Whether this is no predicate of a rule base's clauses."""
+        return key == (",", 2) or key in CONTROL or key in self.registry
+
+    def takes_values(self, key: Key) -> bool:
+        """Whether the goal is the same whatever its arguments are: nothing in them is compiled."""
+        if key in CONTROL or key == (",", 2):
+            return False
+        predicate = self.registry.get(key)
+        return predicate is None or predicate.compile is None
 
     def sequence(self, term: Term, scope: Scope) -> list[Code]:
         """The code of a body, in order. Raises SourceError."""
@@ -41,32 +73,45 @@ class Compiler:
     def _goal(self, term: Term, scope: Scope) -> list[Code]:
         if isinstance(term, Atom):
             term = Compound(term.value, (), place=term.place)
+        if isinstance(term, Var) and scope.known(term) == MAYBE:  # a slot's value is never a goal
+            return [self.program.call_term(term, scope)]
         if not isinstance(term, Compound):
             wrong("this is not a goal", term.place, "a goal is a predicate, a test, or several of them with commas")
         key = (term.name, len(term.args))
         control = CONTROL.get(key)
         if control is not None:
             return control(self, term, scope)
-        predicate = REGISTRY.get(key)
+        predicate = self.registry.get(key)
         if predicate is None:
-            arities = sorted(arity for name, arity in (*CONTROL, *REGISTRY) if name == term.name)
-            if arities:
-                wrong(f"{term.name} takes {' or '.join(map(str, arities))} arguments, not {key[1]}", term.place)
-            near = nearest(term.name, [name for name, _ in (*CONTROL, *REGISTRY)])
-            hint = f"did you mean {near!r}?" if near else ""
-            wrong(f"predicate {term.name!r} is not defined", term.place, hint)
+            procedure = self.program.procedures.get(key)
+            if procedure is None:
+                self._unknown(term)
+            return [self.program.call(procedure, term, scope)]
         if predicate.compile is not None:
             return [predicate.compile(self.table, term, scope)]
-        return [_call(predicate, term, scope)]
+        function = partial(predicate.function, self.program) if key in WITH_PROGRAM else predicate.function
+        return [_call(predicate, function, term, scope)]
+
+    def _unknown(self, term: Compound) -> NoReturn:
+        known = [*CONTROL, *self.registry, *self.program.procedures]
+        arities = sorted({arity for name, arity in known if name == term.name})
+        if arities:
+            takes, plural = " or ".join(map(str, arities)), "" if arities == [1] else "s"
+            wrong(f"{term.name} takes {takes} argument{plural}, not {len(term.args)}", term.place)
+        if term.name in REFUSED:
+            wrong(f"predicate {term.name!r} is refused: {REFUSED[term.name]}", term.place)
+        near = nearest(term.name, [name for name, _ in known])
+        hint = f"did you mean {near!r}?" if near else ""
+        wrong(f"predicate {term.name!r} is not defined", term.place, hint)
 
 
-def _call(predicate: Predicate, term: Compound, scope: Scope) -> Code:
+def _call(predicate: Predicate, function: Callable[..., Any], term: Compound, scope: Scope) -> Code:
     args = [
         _argument(predicate, mode, number, arg, scope)
         for number, (mode, arg) in enumerate(zip(predicate.modes, term.args, strict=True), 1)
     ]
     place = f"{term.place.file}:{term.place.line}"
-    return _many(predicate.function, args, place) if predicate.many else _once(predicate.function, args, place)
+    return _many(function, args, place) if predicate.many else _once(function, args, place)
 
 
 def _argument(predicate: Predicate, mode: str, number: int, term: Term, scope: Scope) -> Reader:

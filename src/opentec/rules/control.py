@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from opentec.rules.arithmetic import COMPARISONS, expression
 from opentec.rules.ast import Compound, Term, Var
 from opentec.rules.evaluation import COMMIT_ACTION, COMMIT_RULE, COMMIT_SET, Evaluation
-from opentec.rules.goals import Choice, Code, Goal, Step, as_goal, link
-from opentec.rules.scope import EVENT, GROUND, MAYBE, Frame, Reader, Scope, is_ground, need, reader, variables
-from opentec.rules.terms import LIST_LIMIT, Ref, RuleError, copy, identical, undo, unify
+from opentec.rules.goals import Choice, Code, Goal, Step, as_goal, link, stop
+from opentec.rules.scope import EVENT, GROUND, MAYBE, Frame, Reader, Scope, is_ground, need, reader, variables, wrong
+from opentec.rules.terms import LIST_LIMIT, Budget, Ref, RuleError, copy, identical, undo, unify
 
 if TYPE_CHECKING:
     from opentec.rules.compiler import Compiler
@@ -151,7 +151,9 @@ def _findall(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
         solutions = frame[place]
         if len(solutions) >= LIST_LIMIT:
             raise RuleError(f"findall collects at most {LIST_LIMIT} solutions")
-        solutions.append(copy(template(frame)))
+        budget = Budget()
+        solutions.append(copy(template(frame), budget))
+        run.count(budget.steps)
         return False
 
     search = link(codes, collect)
@@ -160,11 +162,35 @@ def _findall(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
         mark = len(run.trail)
         outer, frame[place] = frame[place], []
         search(frame, run)
+        run.cut = None  # a cut in the goal ends the search, and no more
         undo(run.trail, mark)
         solutions, frame[place] = frame[place], outer
         return unify(result(frame), solutions, run.trail)
 
     return [placed(findall, term)]
+
+
+_ACTION: Final = object()  # no user clause ends this
+
+
+def _cut(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
+    if not scope.cuts:
+        wrong("! stands only in the clauses of a predicate of one's own", term.place, "commit_action ends an action")
+
+    def make(rest: Step) -> Step:
+        def cut(frame: Frame, run: Evaluation) -> bool:
+            return rest(frame, run) or stop(run, frame)
+
+        return cut
+
+    return [Choice(make)]
+
+
+def _call(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
+    cuts, scope.cuts = scope.cuts, False  # what is called would end with it, and not the clause
+    codes = compiler.sequence(term.args[0], scope)
+    scope.cuts = cuts
+    return codes
 
 
 def _commit(level: int) -> Control:
@@ -173,8 +199,7 @@ def _commit(level: int) -> Control:
             def commit(frame: Frame, run: Evaluation) -> bool:
                 # a cut for what precedes it; what follows in the body still runs (tec-2.md 3.5)
                 run.commit = max(run.commit, level)
-                rest(frame, run)
-                return True
+                return rest(frame, run) or stop(run, _ACTION)
 
             return commit
 
@@ -243,7 +268,8 @@ CONTROL: Final[Mapping[tuple[str, int], Control]] = {
     ("\\+", 1): _not,
     ("not", 1): _not,
     ("once", 1): _once,
-    ("call", 1): lambda compiler, term, scope: compiler.sequence(term.args[0], scope),
+    ("call", 1): _call,
+    ("!", 0): _cut,
     ("ignore", 1): _ignore,
     ("forall", 2): _forall,
     ("findall", 3): _findall,

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from opentec.rules.event import Event
+
+
+FIRED_LIMIT: Final = 10_000  # rules that fired, kept for one record: very many timers may be due at once
 
 
 class Fired(msgspec.Struct, array_like=True):
@@ -23,6 +26,12 @@ class Fired(msgspec.Struct, array_like=True):
     did: list[str]  # one short sentence per effect, e.g. "repeat_count of 1772352000.1 is now 2"
     event: str = ""  # the key of the event it fired for, when that is not the record's own
     timer: Any = None  # the info of the timer that made a timer rule fire
+
+
+class Explained(Fired, array_like=True):
+    """A rule of a traced event that did not fire, or not in all its actions; one that did not fire has no actions."""
+
+    no: list[str] = []  # what said no, and where
 
 
 class Outcome(msgspec.Struct):
@@ -46,13 +55,18 @@ class Timer(msgspec.Struct):
 
 
 class Program(msgspec.Struct):
-    """A program to run through the outbox: an argument list, never a shell."""
+    """What leaves through the outbox: a program, a task of the library, an event for another server."""
 
     id: str
     eid: int | None
-    argv: list[str]
+    argv: list[str]  # an argument list, never a shell's line; of a task its arguments
     environment: dict[str, str]
-    time_limit: int = 300  # seconds
+    time_limit: int = 0  # seconds; 0: what the server allows
+    kind: str = "program"  # program | task | forward
+    name: str = ""  # of the task, or of the destination
+    watch: bool = False  # its end becomes an event TEC_Task_Result
+    event: str = ""  # the key of the event it was asked for
+    forward: list[Any] | None = None  # class and slots of the event to be forwarded
 
 
 class Effects(msgspec.Struct):

@@ -6,8 +6,7 @@ which come back from the repository's rows at the committed position (`prime`); 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -29,22 +28,20 @@ from opentec.events.records import (
 )
 from opentec.rules.cache import EventCache
 from opentec.rules.changes import refuse_change
-from opentec.rules.compiled import CompiledRule, compile_rules
-from opentec.rules.effects import Effects, Fired, Outcome, Timer
-from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, MICROSECONDS, Derived, Evaluation, digest
+from opentec.rules.effects import Effects, Outcome, Timer
+from opentec.rules.evaluation import CLOSED_EVENT, MICROSECONDS, Evaluation, Redo, operator
 from opentec.rules.event import CLOSED, Event, Shape, Shapes
+from opentec.rules.profile import Profile
 from opentec.rules.rulebase import RuleBase
-from opentec.rules.scope import Frame
+from opentec.rules.running import Running
 from opentec.rules.selector import Selector
 from opentec.rules.store import SEPARATOR, Store
-from opentec.rules.terms import RuleError, StepLimitError
 from opentec.rules.timers import TimerTable
+from opentec.rules.traced import Traced, TraceError, TraceRequest
 
 SERVER_HANDLE: Final = 1
-NOTICE_SECONDS: Final = 60  # of log time between two TEC_Error notices about the same rule
 CACHE_FULL: Final = "Rule Cache full: forced cleaning"  # tec.md 2.4
-_COMPLAINT: Final = "notice"  # section of the store: when a rule was last complained of
-_HALT: Final = COMMIT_SET + 1
+LOADED: Final = "TEC_Rulebase_Loaded"  # derived when another rule base becomes active; rule sets configure on it
 # plain integers: a member of an enumeration costs a look-up each time
 _EVENT: Final = int(Kind.EVENT)
 _NOTICE_RECORD: Final = int(Kind.NOTICE)
@@ -63,12 +60,15 @@ class Engine:
     """One rule base at work. Give it the records in their order, and nothing else.
 
     State keys in `Effects.state`: eid, timer (the next ones), handle (second and last event handle), f, f2 (cache),
-    rule_base (hash, name, settings of the last ACTIVATE), and SECTION:NAME for what is in the store.
+    rule_base (hash, name, settings of the last ACTIVATE), trace (names, each with the time until which it is traced),
+    and SECTION:NAME for what is in the store. `profile`, where there is one, counts and times every rule.
     Raises SourceErrors when a rule does not compile.
     """
 
-    def __init__(self, rule_base: RuleBase, selector: Selector) -> None:
+    def __init__(self, rule_base: RuleBase, selector: Selector, profile: Profile | None = None) -> None:
         self._selector = selector
+        self._profile = profile
+        self._explain_all = False
         self._state: dict[str, Any] = {}
         self._quarantined: set[int] = set()
         self._next_eid = 1
@@ -77,36 +77,58 @@ class Engine:
         self._load(rule_base)
         self._cache = EventCache(0)
         self._timers = TimerTable()
-        self._store = Store()
-        self._apply_settings()
-        self._run = Evaluation(self._shapes, self._cache, self._timers, self._store)
-        self._run.selecting = self._selecting
+        self._attach(Store())
         self._begin(0)
-        # counters as the last effects gave them
-        self._told_eid = -1
-        self._told = (-1, -1, -1)
 
     # state
 
     def _load(self, rule_base: RuleBase) -> None:
-        rules = compile_rules(rule_base.rule_sets, rule_base.classes)
+        rules = Running(rule_base, self._selector, self._profile)
         self.rule_base = rule_base
         self._shapes = Shapes(rule_base.classes)
-        self._plain = rules.plain
-        self._timer_rules = rules.timer
-        self._selecting = frozenset(test.slot for rule in rules.plain.values() for test in rule.filter.tests)
-        self._selector.load([rule.selectable for rule in rules.plain.values()], rule_base.classes.ancestors)
+        self._rules = rules
+
+    def _attach(self, store: Store) -> None:
+        """Begin an evaluation of its own on the state that is there now."""
+        self._store = store
+        self._run = Evaluation(self._shapes, self._cache, self._timers, store)
+        self._apply_settings()
+        self._rules.attach(self._run)
+        self._trace()
+        # counters as the last effects gave them
+        self._told_eid, self._told = -1, (-1, -1, -1)
 
     def _apply_settings(self) -> None:
-        self._cache.size = self._setting("cache_size")
-        self._step_limit: int = self._setting("step_limit")
-
-    def _setting(self, name: str) -> Any:
+        settings = self.rule_base.settings
         # the ACTIVATE record may say otherwise than the rule base, once that rule base is the one at work
         active = self._state.get("rule_base")
-        if active is not None and active[0] == self.rule_base.content_hash and name in active[2]:
-            return active[2][name]
-        return getattr(self.rule_base.settings, name)
+        if active is not None and active[0] == self.rule_base.content_hash:
+            known = {name: value for name, value in active[2].items() if name in settings.__struct_fields__}
+            settings = msgspec.structs.replace(settings, **known)
+        self._run.settings = settings
+        self._cache.size = settings.cache_size
+        self._step_limit = settings.step_limit
+
+    def explain(self, everything: bool) -> None:
+        """Whether the effects also tell of every event, traced or not, which rules did not fire and why.
+
+        It is not part of the state, and changes nothing else.
+        """
+        self._explain_all = everything
+        self._trace()
+
+    def _trace(self) -> None:
+        """Take what is traced from the state."""
+        self._traced = Traced(dict(self._state.get("trace", ())), self.rule_base.classes.ancestors)
+        wants = self._traced.wants if self._traced.until else None
+        self._rules.explain((lambda event: True) if self._explain_all else wants)
+
+    def _set_trace(self, until: Mapping[str, int]) -> None:
+        if until:
+            self._set_state("trace", [[name, until[name]] for name in sorted(until)])
+        elif self._state.pop("trace", None) is not None:
+            self._changes["trace"] = None
+        self._trace()
 
     def prime(self, events: Iterable[EventRow], timers: Iterable[Timer], state: Mapping[str, Any]) -> None:
         """Take the state of the repository at its committed position, in place of whatever was there.
@@ -115,11 +137,9 @@ class Engine:
         that a timer names; further rows do no harm. Raises PrimeError when an event of a timer is missing.
         """
         self._state = {key: value for key, value in state.items() if SEPARATOR not in key}
-        self._store = Store(state)
         self._next_eid = state.get("eid", 1)
         self._second, self._handle = state.get("handle", (0, 0))
         self._cache = EventCache(0, state.get("f2", 0), state.get("f", 0))
-        self._apply_settings()
         self._timers = TimerTable()
         given = {row[0]: Event.from_row(row, self._shapes) for row in events}
         for eid in sorted(given):
@@ -128,22 +148,16 @@ class Engine:
             if timer.eid not in given:
                 raise PrimeError(f"timer {timer.id} waits for event number {timer.eid}, whose row is not there")
             self._timers.set(timer, given[timer.eid])
-        self._run = Evaluation(self._shapes, self._cache, self._timers, self._store)
-        self._run.selecting = self._selecting
+        self._attach(Store(state))
         self._run.next_timer = state.get("timer", 1)
-        self._told_eid, self._told = -1, (-1, -1, -1)
 
     def activate(self, rule_base: RuleBase) -> None:
         """Go on with another rule base; events, timers and counters stay. Raises SourceErrors and changes nothing."""
-        before = self._shapes
-        try:
-            self._load(rule_base)
-        except BaseException:
-            self._shapes = before
-            raise
-        self._apply_settings()
+        self._load(rule_base)
         self._run.shapes = self._shapes
-        self._run.selecting = self._selecting
+        self._apply_settings()
+        self._rules.attach(self._run)
+        self._trace()
         cached = self._cache.events()
         held = {event.eid: event for event in (*cached, *self._timers.events())}
         for event in cached:
@@ -194,7 +208,6 @@ class Engine:
     def _begin(self, position: int) -> None:
         self._run.reset(position)
         self._inserted: list[Event] = []
-        self._fired: list[Fired] = []
         self._changes: dict[str, Any] = {}
         self._cleaned = False
 
@@ -211,6 +224,9 @@ class Engine:
         self._begin(record.position)
         run = self._run
         outcome = None
+        traced = self._traced
+        if traced.ends and record.time >= traced.ends:
+            self._set_trace({name: until for name, until in traced.until.items() if until > record.time})
         # looked up before timers fire: what they generate may push the event out of the cache
         target = self._find(_key(decode_change(record.payload))) if kind == _CHANGE else None
         due = self._timers.next_due()
@@ -222,16 +238,16 @@ class Engine:
         elif kind == _CHANGE:
             outcome = self._change(record, target, row)
         elif kind == _ACTIVATE:
-            said = decode_activate(record.payload)
-            self._set_state("rule_base", [said.rule_base, said.name, said.settings])
-            self._apply_settings()
+            outcome = self._activated(record)
         return self._effects(record, outcome)
 
     def _effects(self, record: Record, outcome: Outcome | None) -> Effects:
         run = self._run
+        inserted, changed, fired = self._inserted, run.changed, run.fired
         if outcome is not None:
-            outcome.fired = self._fired
-        inserted, changed = self._inserted, run.changed
+            outcome.fired = fired
+        elif fired or inserted:
+            outcome = Outcome(Disposition.FIRED, fired=fired)
         if changed:
             for event in inserted:
                 changed.pop(event.eid, None)
@@ -245,7 +261,7 @@ class Engine:
             run.timers_cancelled,
             run.programs,
             self._changed_state(),
-            self._fired,
+            fired,
         )
 
     def _changed_state(self) -> dict[str, Any]:
@@ -284,13 +300,16 @@ class Engine:
         event = self._receive(shape, payload.slots, ident, record.time, own=True)
         outcome = Outcome(_STORED, event, event.key) if event.stored else self._dropped(event)
         if self._run.derived:
-            self._receive_derived(record.time)
+            self._process_derived(record.time)
         return outcome
 
     def _dropped(self, event: Event) -> Outcome:
-        counted, rule = self._run.counted, self._run.dropped
+        run = self._run
+        counted, rule = run.counted, run.dropped
         if rule is not None:
             reason = f"dropped by rule {rule.full_name}"
+        elif run.refused is not None:
+            reason = f"it arrived CLOSED, and rule {run.refused.full_name} dropped the request to close {counted}"
         elif counted is not None:
             reason = f"it arrived CLOSED and closed {counted}"
         else:
@@ -309,12 +328,70 @@ class Engine:
         if reason:
             return Outcome(Disposition.REFUSED, event, key, reason)
         run = self._run
-        run.analyse(event, record.time, receiving=False)
-        for slot, value in payload.slots.items():
-            run.change(event, slot, value, payload.user)
-        if "status" in payload.slots and event.status in ("ACK", CLOSED) and "administrator" not in payload.slots:
-            run.assign(event, "administrator", payload.user)
+        # the same event may be changed again: what this change derives has an identity of its own
+        run.analyse(event, record.time, f"{event.ident}@{record.position}", receiving=False)
+        wanted = {slot: event.cls.value(slot, value) for slot, value in payload.slots.items()}
+        if wanted.get("status") == event.status == "ACK":
+            wanted.setdefault("administrator", payload.user)  # another operator takes it over
+        outcome = self._request(event, key, wanted, payload.user)
+        if run.derived:
+            self._process_derived(record.time)
+        return outcome
+
+    def _request(self, event: Event, key: EventKey, wanted: dict[str, Any], user: str) -> Outcome:
+        """An operator's change of several slots is made as a whole, or not at all."""
+        run = self._run
+        for slot, value in wanted.items():
+            if event.get(slot) != value:
+                refused = run.ask(event, slot, value, operator(user))
+                if refused is not None:
+                    reason = f"the change was dropped by rule {refused.full_name}"
+                    return Outcome(Disposition.REFUSED, event, key, reason)
+        # an administrator who is named stays, whatever the order of the slots
+        for slot, value in sorted(wanted.items(), key=lambda item: item[0] == "administrator"):
+            run.change(event, slot, value, user)
         return Outcome(Disposition.APPLIED, event, key)
+
+    def _activated(self, record: Record) -> Outcome | None:
+        """A rule base is active. That is told to rules, unless it was active before and only its settings changed.
+
+        What is traced goes on, unless the settings say otherwise; then the record has an outcome.
+        """
+        said = decode_activate(record.payload)
+        settings = dict(said.settings)
+        trace = settings.pop("trace", None)
+        before = self._state.get("rule_base")
+        self._set_state("rule_base", [said.rule_base, said.name, settings])
+        self._apply_settings()
+        self._rules.apply_settings()
+        if before is None or before[0] != said.rule_base:
+            self._run.begin(record.time, name_of(record.position))
+            message = f"rule base {said.name} is active"
+            self._run.notice(LOADED, message, rule_base=said.rule_base, name=said.name)
+            self._process_derived(record.time)
+        return None if trace is None else self._change_trace(trace, record.time)
+
+    def _change_trace(self, wanted: Any, now: int) -> Outcome:
+        try:
+            if type(wanted) is not dict:
+                raise TraceError("a trace has names and hours")
+            self._set_trace(TraceRequest(wanted.get("names"), wanted.get("hours")).applied(self._traced.until, now))
+        except TraceError as wrong:
+            return Outcome(Disposition.REFUSED, reason=str(wrong))
+        return Outcome(Disposition.APPLIED, reason=f"traced: {', '.join(self._traced.until) or 'nothing'}")
+
+    def _fire_timers(self, time: int) -> None:
+        """Fire what is due, in (due, id) order, each at its own due time, with what it generates."""
+        run = self._run
+        while (found := self._timers.pop_due(time)) is not None:
+            timer, event = found
+            run.forget_timer(timer)
+            run.steps = self._step_limit
+            run.refill()
+            # a timer's number keeps two firings for one event apart
+            run.analyse(event, timer.due, f"{event.ident}#{timer.id}", receiving=False, timer=timer)
+            self._rules.timer(event, timer)
+            self._process_derived(timer.due)
 
     # events
 
@@ -330,13 +407,13 @@ class Engine:
         run = self._run
         event = Event(self._next_eid, run.position, ident, shape, slots)
         self._next_eid += 1
-        run.analyse(event, now, receiving=True)
+        run.analyse(event, now, ident, receiving=True)
         if slots.get("status") == CLOSED:
             # closes the newest open duplicate and is not stored (tec.md 2.3; tec-2.md 3.5)
             self._close_duplicate(event)
             return event
         if run.steps >= 0:
-            self._evaluate(event, "" if own else str(event))
+            self._rules.plain(event, "" if own else str(event))
         if run.dropped is not None:
             self._forget(event)
         else:
@@ -347,8 +424,10 @@ class Engine:
         run = self._run
         newest = next(iter(self._cache.duplicates(event, open_only=True)), None)
         if newest is not None:
-            run.change(newest, "status", CLOSED, event.get("administrator"))
             run.counted = newest
+            run.refused = run.ask(newest, "status", CLOSED, CLOSED_EVENT)
+            if run.refused is None:
+                run.change(newest, "status", CLOSED, event.get("administrator"))
 
     def _keep(self, event: Event) -> None:
         event.slots["last_modified_time"] = event.slots["date_reception"]
@@ -359,7 +438,7 @@ class Engine:
             self._cache.clean(event.eid)
             if not self._cleaned:
                 self._cleaned = True
-                self._notice("TEC_Notice", CACHE_FULL)
+                self._run.notice("TEC_Notice", CACHE_FULL)
 
     def _forget(self, event: Event) -> None:
         """Undo what a dropped event left behind: its timers, and its name on programs."""
@@ -370,123 +449,26 @@ class Engine:
             if program.eid == event.eid:
                 program.eid = None
 
-    def _receive_derived(self, now: int) -> None:
-        """Process what rules generated, and what that generates, oldest first."""
+    def _process_derived(self, now: int) -> None:
+        """Process what rules generated or want analysed again, and what comes of that, oldest first."""
         run = self._run
         queue = run.derived
         at = 0
         while at < len(queue):
             derived = queue[at]
             at += 1
-            self._receive(derived.shape, derived.slots, derived.ident, now, own=False)
+            if isinstance(derived, Redo):
+                self._redo(derived.event, derived.ident, now)
+            else:
+                self._receive(derived.shape, derived.slots, derived.ident, now, own=False)
         queue.clear()
 
-    def _notice(self, class_name: str, message: str, **more: Any) -> None:
-        """Queue an event of the engine's own; a rule base without that class does without."""
-        shape = self._shapes.find(class_name)
-        if shape is None:
-            return
+    def _redo(self, event: Event, ident: str, now: int) -> None:
+        """Run the plain rules over a stored event again, redo actions in place of reception actions (tec.md 3.2)."""
         run = self._run
-        run.cause += 1
-        said = {"source": "TEC", "sub_source": "tec_rule", "hostname": "TECServer", "msg": message[:1000], **more}
-        slots = {slot: value for slot, value in said.items() if slot in shape.defaults}
-        run.derived.append(Derived(shape, slots, digest(run.parent, class_name, run.cause)))
-
-    # rules
-
-    def _evaluate(self, event: Event, name: str) -> None:
-        """Run every plain rule that concerns the event, in the order of the rule base."""
-        run, rules, select = self._run, self._plain, self._selector.select
-        class_name = event.shape.name
-        candidates: Sequence[int] | None = select(class_name, event.slots, event.defaults)
-        skipped = -1
-        while candidates is not None:
-            rest, candidates = candidates, None
-            for index in rest:
-                rule = rules[index]
-                if rule.rule_set == skipped:
-                    continue
-                frame = rule.match(event, run)
-                if frame is None:
-                    continue
-                commit = self._run_rule(rule, frame, name)
-                if commit == COMMIT_SET:
-                    skipped = rule.rule_set
-                elif commit == _HALT:
-                    return
-                if run.analysed_changed:
-                    # later rules see the event as it is now
-                    run.analysed_changed = False
-                    again = select(class_name, event.slots, event.defaults)
-                    candidates = again[bisect_right(again, index) :]
-                    break
-
-    def _run_rule(self, rule: CompiledRule, frame: Frame, name: str) -> int:
-        """Run the actions of a rule whose filter matched; tells how far it commits."""
-        run = self._run
-        run.rule = rule
-        did: list[str] = []
-        run.did = did
-        ran: list[str] = []
-        commit = 0
-        for action in rule.actions:
-            run.commit = 0
-            run.succeeded = False
-            before = len(did)
-            try:
-                action.step(frame, run)
-            except RuleError as error:
-                self._complain(rule, error.place, error.message)
-            except RecursionError:
-                self._complain(rule, "", f"action {action.name!r} nests too deeply")
-            except StepLimitError:
-                run.dropped = None  # what cannot be judged is kept
-                text = f"action {action.name!r} was stopped after {self._step_limit} steps, the limit of a record"
-                self._complain(rule, "", text)
-                run.commit = _HALT
-            run.trail.clear()
-            if run.succeeded or len(did) > before:
-                ran.append(action.name)
-            if run.commit >= COMMIT_RULE:
-                commit = run.commit
-                break
-        if ran:
-            info = run.timer.info if run.timer is not None else None
-            self._fired.append(Fired(rule.set_name, rule.name, ran, did, name, info))
-        return commit
-
-    def _complain(self, rule: CompiledRule, place: str, message: str) -> None:
-        run = self._run
-        place = place or rule.place
-        run.note(f"failed at {place}: {message}"[:400])
-        last = self._store.get(_COMPLAINT, rule.full_name)
-        if last is None or run.seconds - last >= NOTICE_SECONDS:
-            self._store.put(_COMPLAINT, rule.full_name, run.seconds)
-            file, _, line = place.rpartition(":")
-            text = f"{place}: rule {rule.full_name}: {message}"
-            self._notice("TEC_Error", text, rule_set=rule.set_name, rule=rule.name, file=file, line=int(line))
-
-    def _fire_timers(self, time: int) -> None:
-        """Fire what is due, in (due, id) order, each at its own due time, with what it generates."""
-        run = self._run
-        while (found := self._timers.pop_due(time)) is not None:
-            timer, event = found
-            run.forget_timer(timer)
-            run.steps = self._step_limit
-            run.analyse(event, timer.due, receiving=False, timer=timer)
-            skipped = -1
-            for rule in self._timer_rules:
-                if rule.rule_set == skipped:
-                    continue
-                frame = rule.match_timer(event, timer, run)
-                if frame is None:
-                    continue
-                commit = self._run_rule(rule, frame, str(event))
-                if commit == COMMIT_SET:
-                    skipped = rule.rule_set
-                elif commit == _HALT:
-                    break
-            self._receive_derived(timer.due)
+        if event.stored and run.steps >= 0:
+            run.analyse(event, now, ident, receiving=False)
+            self._rules.plain(event, str(event), again=True)
 
 
 def _key(payload: ChangePayload) -> EventKey:

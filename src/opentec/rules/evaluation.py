@@ -5,28 +5,37 @@ Predicates get an `Evaluation` as their first argument. It has no clock, disk or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from opentec.events.errors import EventRejected
 from opentec.rules.cache import EventCache
-from opentec.rules.effects import Program, Timer
+from opentec.rules.effects import Fired, Program, Timer
 from opentec.rules.event import CLOSED, FIXED_SLOTS, Event, Shape, Shapes
+from opentec.rules.rulebase_sources import Settings
 from opentec.rules.store import Store
-from opentec.rules.terms import RuleError, StepLimitError, Trail
+from opentec.rules.terms import RuleError, StepLimitError, Struct, Trail, show
 from opentec.rules.timers import TimerTable
 
 if TYPE_CHECKING:
     from opentec.rules.compiled import CompiledRule
 
+Sender = Struct | str
+# runs the change rules over (event, slot, value, sender); gives the rule that dropped the request, or None
+Ask = Callable[["Event", str, Any, Sender], "CompiledRule | None"]
+
 MICROSECONDS: Final = 1_000_000
-DERIVED_LIMIT: Final = 1000  # events that one record may generate
-PROGRAM_LIMIT: Final = 1000  # programs that one record may start
+DERIVED_LIMIT: Final = 1000  # events that one record, or timer, may generate or have analysed again
+PROGRAM_LIMIT: Final = 1000  # programs that one record, or timer, may start
+NOTICE_SECONDS: Final = 60  # of log time between two TEC_Error notices about the same rule
 DID_LIMIT: Final = 100  # sentences kept for one rule that fired
 LONGEST_TIMER: Final = 10 * 366 * 86_400  # seconds
 COMMIT_ACTION: Final = 1
 COMMIT_RULE: Final = 2
 COMMIT_SET: Final = 3
+CLOSED_EVENT: Final = "closed_event"  # the sender of a change that an event asks for by arriving CLOSED
+_COMPLAINT: Final = "notice"  # section of the store: when a rule was last complained of
 
 
 class Derived:
@@ -40,6 +49,25 @@ class Derived:
         self.ident = ident
 
 
+class Redo:
+    """A stored event that waits to be analysed again."""
+
+    __slots__ = ("event", "ident")
+
+    def __init__(self, event: Event, ident: str) -> None:
+        self.event = event
+        self.ident = ident
+
+
+def operator(name: str) -> Struct:
+    """The sender of a change that a person asks for."""
+    return Struct("operator", (name,))
+
+
+def _nobody(event: Event, slot: str, value: Any, sender: Sender) -> None:
+    return None
+
+
 def digest(*parts: object) -> str:
     """A stable identity of 32 hexadecimal digits."""
     return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -49,25 +77,34 @@ class Evaluation:
     """One record while rules look at it. The engine owns the only instance and resets it per record."""
 
     __slots__ = (
+        "analysed",
         "analysed_changed",
+        "ask",
         "cache",
         "cause",
         "changed",
         "commit",
         "counted",
+        "cut",
+        "depth",
         "derived",
         "derived_count",
         "did",
         "dropped",
         "event",
+        "fired",
         "next_timer",
         "now",
         "parent",
         "position",
+        "program_count",
         "programs",
         "receiving",
+        "refused",
+        "requests",
         "rule",
         "selecting",
+        "settings",
         "shapes",
         "steps",
         "store",
@@ -84,33 +121,55 @@ class Evaluation:
         self.cache = cache
         self.timers = timers
         self.store = store
+        self.settings = Settings()  # of the rule base at work
+        self.ask: Ask = _nobody
         self.next_timer = 1
         self.selecting: frozenset[str] = frozenset()  # slots that the selection of rules depends on
         self.trail: Trail = []
+        self.cut: object = None  # what a cut or commit on its way back is for (goals.py)
+        self.depth = 0  # calls of user clauses that are under way
         self.reset(0)
 
     def reset(self, position: int) -> None:
         """Begin a record."""
         self.position = position
-        self.derived: list[Derived] = []
-        self.derived_count = 0
+        self.derived: list[Derived | Redo] = []
+        self.fired: list[Fired] = []
         self.changed: dict[int, Event] = {}
         self.timers_set: dict[int, Timer] = {}
         self.timers_cancelled: list[int] = []
         self.programs: list[Program] = []
         self.timer: Timer | None = None
+        self.requests = 0  # change requests that are under evaluation, one within the other
+        self.refused: CompiledRule | None = None
         self.event: Event = None  # type: ignore[assignment]  # set by analyse() before any rule runs
+        self.analysed: Event = None  # type: ignore[assignment]
         self.rule: CompiledRule = None  # type: ignore[assignment]
+        self.refill()
 
-    def analyse(self, event: Event, now: int, *, receiving: bool, timer: Timer | None = None) -> None:
-        """Begin the evaluation of one event at `now`, microseconds of log time."""
-        self.event = event
+    def refill(self) -> None:
+        """Give what is to come, a record or a timer, its full share of events and programs."""
+        self.derived_count = 0
+        self.program_count = 0
+
+    def begin(self, now: int, parent: str) -> None:
+        """Begin something at `now`, microseconds of log time. What it derives has its identity from `parent`."""
         self.now = now
+        self.parent = parent
+        self.cause = 0
+
+    def analyse(self, event: Event, now: int, parent: str, *, receiving: bool, timer: Timer | None = None) -> None:
+        """Begin the evaluation of one event at `now`, microseconds of log time.
+
+        `parent` is unique for this evaluation: identities of derived events hang on it.
+        """
+        self.now = now
+        self.parent = parent
+        self.cause = 0
+        self.event = event
+        self.analysed = event  # stays, while change rules look at another one
         self.receiving = receiving
         self.timer = timer
-        # what identities of derived events hang on; a timer's number keeps two firings apart
-        self.parent = event.ident if timer is None else f"{event.ident}#{timer.id}"
-        self.cause = 0
         self.dropped: CompiledRule | None = None
         self.counted: Event | None = None
         self.analysed_changed = False
@@ -155,7 +214,7 @@ class Evaluation:
         """Set a slot to a value that fits; tells whether it changed."""
         if event.get(slot) == value:
             return False
-        if event is self.event and slot in self.selecting:
+        if event is self.analysed and slot in self.selecting:
             self.analysed_changed = True
         if not event.stored:
             event.slots[slot] = value
@@ -175,10 +234,39 @@ class Evaluation:
             event.slots["last_modified_time"] = self.seconds
             self.changed[event.eid] = event
 
-    def change(self, event: Event, slot: str, raw: Any, administrator: str) -> bool:
-        """The change path: as set_slot; closing fills the duration, ACK and CLOSED the administrator (tec-2.md 3.5)."""
+    # changes
+
+    def request_change(self, event: Event, slot: str, raw: Any, sender: Struct) -> bool:
+        """Ask for a change in the name of `sender`, rule(SET) or operator(NAME); tells whether the slot changed.
+
+        Change rules see the event as it still is, and may drop the request (tec.md 3.2); what is there already is no
+        change. Raises RuleError for a wrong slot or value, and for requests that are nested too deeply.
+        """
+        if slot in FIXED_SLOTS:
+            raise RuleError(f"slot {slot!r} is part of the event's key and cannot be changed")
         value = self.value(event, slot, raw)
-        if not self.set_slot(event, slot, value):
+        if event.get(slot) == value:
+            return False
+        refused = self.ask(event, slot, value, sender)
+        if refused is not None:
+            sentence = (
+                f"{slot} of {event} was not changed to {show(value)}: rule {refused.full_name} dropped the request"
+            )
+            self.note(sentence[:400])
+            changed = False
+        else:
+            name = str(sender.args[0])
+            changed = self.change(event, slot, value, f"{name}.rls" if sender.name == "rule" else name)
+        if self.steps < 0:
+            raise StepLimitError  # change rules spent what the rule that asks had
+        return changed
+
+    def change(self, event: Event, slot: str, value: Any, administrator: str) -> bool:
+        """Make a change that was granted; tells whether the slot changed.
+
+        Closing fills the duration, ACK and CLOSED the administrator (tec-2.md 3.5).
+        """
+        if not self.assign(event, slot, value):
             return False
         if slot == "status":
             if value in (CLOSED, "ACK"):
@@ -187,10 +275,19 @@ class Evaluation:
                 self.assign(event, "duration", max(0, self.seconds - event.key[0]))
         return True
 
+    def drop_request(self) -> None:
+        """Refuse the change request that is under evaluation; rules go on."""
+        if not self.requests:
+            raise RuleError("only a change rule can drop a change request")
+        if self.refused is None:
+            self.refused = self.rule
+            self.note(f"dropped the change request for {self.event}")
+
     def drop(self) -> None:
         """Mark the received event as dropped; evaluation goes on (tec-2.md 3.1)."""
         if not self.receiving:
-            raise RuleError("only an event that was just received can be dropped")
+            what = "a change rule drops the request: drop_change_request" if self.requests else "this one is stored"
+            raise RuleError(f"only an event that was just received can be dropped; {what}")
         if self.dropped is None:
             self.dropped = self.rule
             self.note("dropped the event")
@@ -204,6 +301,40 @@ class Evaluation:
         self.derived_count += 1
         self.cause += 1
         self.derived.append(Derived(shape, slots, digest(self.parent, self.rule.full_name, self.cause)))
+
+    def redo(self, event: Event) -> None:
+        """Queue an event to be analysed again behind the one under analysis, if it is stored by then.
+
+        Raises RuleError beyond the limit of a record, and for an event that was dropped.
+        """
+        if not event.stored and event is not self.analysed:
+            raise RuleError("only a stored event, or the one under analysis, can be analysed again")
+        if self.derived_count >= DERIVED_LIMIT:
+            raise RuleError(f"one record may analyse {DERIVED_LIMIT} events again, and this is one more")
+        self.derived_count += 1
+        self.cause += 1
+        self.derived.append(Redo(event, digest(self.parent, self.rule.full_name, self.cause)))
+
+    def notice(self, class_name: str, message: str, **more: Any) -> None:
+        """Queue an event of the engine's own; a rule base without that class does without."""
+        shape = self.shapes.find(class_name)
+        if shape is None:
+            return
+        self.cause += 1
+        said = {"source": "TEC", "sub_source": "tec_rule", "hostname": "TECServer", "msg": message[:1000], **more}
+        slots = {slot: value for slot, value in said.items() if slot in shape.defaults}
+        self.derived.append(Derived(shape, slots, digest(self.parent, class_name, self.cause)))
+
+    def complain(self, rule: CompiledRule, place: str, message: str) -> None:
+        """Say what is wrong with a rule: in its outcome, and once a minute for each rule as a TEC_Error."""
+        place = place or rule.place
+        self.note(f"failed at {place}: {message}"[:400])
+        last = self.store.get(_COMPLAINT, rule.full_name)
+        if last is None or self.seconds - last >= NOTICE_SECONDS:
+            self.store.put(_COMPLAINT, rule.full_name, self.seconds)
+            file, _, line = place.rpartition(":")
+            text = f"{place}: rule {rule.full_name}: {message}"
+            self.notice("TEC_Error", text, rule_set=rule.set_name, rule=rule.name, file=file, line=int(line))
 
     def set_timer(self, event: Event, seconds: int, info: Any) -> Timer:
         """Set a timer, at least a second ahead so that a timer rule cannot spin. Raises RuleError if it is too long."""
@@ -224,10 +355,25 @@ class Evaluation:
         if self.timers_set.pop(timer.id, None) is None:
             self.timers_cancelled.append(timer.id)
 
-    def start_program(self, event: Event, argv: list[str], environment: dict[str, str]) -> None:
-        """Put a program into the outbox. Raises RuleError beyond the limit of a record."""
-        if len(self.programs) >= PROGRAM_LIMIT:
+    def start_program(
+        self,
+        event: Event,
+        argv: list[str],
+        environment: dict[str, str],
+        *,
+        kind: str = "program",
+        name: str = "",
+        watch: bool = False,
+        forward: list[Any] | None = None,
+    ) -> None:
+        """Put a program, a task or an event for another server into the outbox (Program says what each needs).
+
+        Raises RuleError beyond the limit of a record.
+        """
+        if self.program_count >= PROGRAM_LIMIT:
             raise RuleError(f"one record may start {PROGRAM_LIMIT} programs, and this is one more; it was left out")
+        self.program_count += 1
         number = len(self.programs)
         identity = digest(self.position, self.rule.full_name, number)
-        self.programs.append(Program(identity, event.eid, argv, environment))
+        asked = Program(identity, event.eid, argv, environment, 0, kind, name, watch, str(event), forward)
+        self.programs.append(asked)

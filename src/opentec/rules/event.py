@@ -17,6 +17,8 @@ CLOSED: Final = "CLOSED"
 # what names an event for ever: assigned once, by the server (tec.md 2.3)
 FIXED_SLOTS: Final = frozenset(("date_reception", "event_handle", "server_handle"))
 
+CAUSE_SLOTS: Final = ("cause_date_reception", "cause_event_handle")  # from effect to cause (tec.md 2.3)
+
 _BASE: Final = frozenset(BASE_SLOTS)
 _LISTS: Final = ("acl", "server_path")
 _ACL: Final = COLUMNS.index("acl")
@@ -63,7 +65,7 @@ class Shape:
         self.dup_slots = cls.dup_slots
         self.dup_values = _reader_of(self.dup_slots)
         # a change of one of these moves the event within the cache's indexes
-        self.reindex = frozenset(("status", "hostname", *self.dup_slots))
+        self.reindex = frozenset(("status", "hostname", *CAUSE_SLOTS, *self.dup_slots))
         self.further = tuple((slot, self.defaults[slot]) for slot in sorted(self.defaults.keys() - _BASE))
         self.base = {slot: self.defaults.get(slot) for slot in BASE_SLOTS}
         self.base_json = {**self.base, **{slot: to_json(self.base[slot] or []) for slot in _LISTS}}

@@ -7,7 +7,7 @@ their numbers (tec.md 2.1); equality is of values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentec.events.classes import ClassTable
 from opentec.events.names import nearest
@@ -41,22 +41,60 @@ _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+class Source(NamedTuple):
+    """What a check or bind of a filter was written as, for explanations.
+
+    `slot` is "" for the event itself and for its class; `test` is None where a variable stands for itself; `read` gives
+    the value that is compared with, where that is no constant.
+    """
+
+    slot: str
+    test: Test | None = None
+    variable: Var | None = None
+    read: Reader | None = None
+
+
 class FilterCode:
     """A compiled filter. Which events it takes, and what a search may know beforehand."""
 
-    __slots__ = ("binds", "checks", "classes", "host", "not_closed", "open_only", "place", "roots", "tests", "unifies")
+    __slots__ = (
+        "binds",
+        "binds_said",
+        "checks",
+        "checks_said",
+        "classes",
+        "host",
+        "not_closed",
+        "open_only",
+        "place",
+        "roots",
+        "tests",
+        "unifies",
+    )
 
     def __init__(self) -> None:
         self.place = 0  # of the event's variable in the frame
         self.roots: tuple[str, ...] = ()
         self.classes: frozenset[str] | None = None  # concrete ones; None: any
         self.checks: list[Check] = []
+        self.checks_said: list[Source] = []  # beside `checks`
         self.binds: list[Match] = []
+        self.binds_said: list[Source] = []  # beside `binds`
         self.tests: list[EqualTo] = []
         self.host: Reader | None = None
         self.open_only = False
         self.not_closed: Check | None = None  # the check that says no more than that
         self.unifies = False  # it may leave bindings on the trail when it fails
+
+    def check(self, check: Check, said: Source) -> None:
+        """Add a test that needs no variables."""
+        self.checks.append(check)
+        self.checks_said.append(said)
+
+    def bind(self, bind: Match, said: Source) -> None:
+        """Add a test that reads or binds variables, behind those that are there."""
+        self.binds.append(bind)
+        self.binds_said.append(said)
 
     def accepts(self) -> Check:
         """The part of the filter that needs no variables, as one function."""
@@ -114,7 +152,8 @@ def compile_filter(source: EventFilter, scope: Scope, table: ClassTable) -> Filt
         # the variable may have a value already: then only that event can match
         same = reader(source.variable, scope)
         code.unifies = True
-        code.binds.append(lambda event, frame, run: unify(same(frame), event, run.trail))
+        said = Source("", variable=source.variable, read=same)
+        code.bind(lambda event, frame, run: unify(same(frame), event, run.trail), said)
     if source.classes:
         code.roots = tuple(atom.value for atom in source.classes)
         for atom in source.classes:
@@ -129,10 +168,12 @@ def compile_filter(source: EventFilter, scope: Scope, table: ClassTable) -> Filt
         if scope.known(var):
             name = reader(var, scope)
             code.unifies = True
-            code.binds.append(lambda event, frame, run: unify(name(frame), event.shape.name, run.trail))
+            said = Source("", variable=var, read=name)
+            code.bind(lambda event, frame, run: unify(name(frame), event.shape.name, run.trail), said)
         else:
             at = scope.define(var, GROUND)
-            code.binds.append(lambda event, frame, run: frame.__setitem__(at, event.shape.name) is None)
+            said = Source("", variable=var)
+            code.bind(lambda event, frame, run: frame.__setitem__(at, event.shape.name) is None, said)
     for condition in source.conditions:
         _condition(condition, code, scope, table)
     return code
@@ -158,7 +199,7 @@ def _condition(condition: Condition, code: FilterCode, scope: Scope, table: Clas
             continue
         if test.operator in ("within", "outside") and not isinstance(value, list):
             wrong(f"{test.operator} takes a list", test.place, f"write {test.operator} ['...']")
-        code.checks.append(_check(slot, test.operator, value))
+        code.check(_check(slot, test.operator, value), Source(slot, test))
         if slot == "status":
             code.open_only = code.open_only or _excludes_closed(test.operator, value)
             if (test.operator, value) in (("outside", [CLOSED]), ("not_equals", CLOSED)):
@@ -181,7 +222,7 @@ def _bind(condition: Condition, code: FilterCode, scope: Scope) -> None:
             value = event.get(slot)
             return value is not None and unify(read(frame), value, run.trail)
 
-        code.binds.append(unifies)
+        code.bind(unifies, Source(slot, variable=var, read=read))
         return
     place = scope.define(var, GROUND)
 
@@ -191,7 +232,7 @@ def _bind(condition: Condition, code: FilterCode, scope: Scope) -> None:
         frame[place] = value
         return value is not None
 
-    code.binds.append(bind)
+    code.bind(bind, Source(slot, variable=var))
 
 
 def _variable_test(slot: str, test: Test, code: FilterCode, scope: Scope) -> None:
@@ -210,9 +251,9 @@ def _variable_test(slot: str, test: Test, code: FilterCode, scope: Scope) -> Non
             value = slots[slot] if slot in slots else event.defaults.get(slot)
             return value is not None and bool(value == read(frame))
 
-        code.binds.append(same)
+        code.bind(same, Source(slot, test, read=read))
         return
-    code.binds.append(lambda event, frame, run: _check(slot, operator, read(frame))(event))
+    code.bind(lambda event, frame, run: _check(slot, operator, read(frame))(event), Source(slot, test, read=read))
 
 
 def _excludes_closed(operator: str, value: Any) -> bool:
@@ -295,9 +336,9 @@ def _ordered(slot: str, compare: Callable[[Any, Any], bool], value: Any) -> Chec
 def _selectable(slot: str, operator: str, value: Any, code: FilterCode, table: ClassTable) -> None:
     """Tell the selector about equality with texts, where every class of the filter has a text or enumeration there."""
     values = [value] if operator == "equals" else value if operator == "within" else []
-    if not values or code.classes is None or any(type(item) is not str for item in values):
+    if not values or any(type(item) is not str for item in values):
         return
-    for name in code.classes:
+    for name in table.classes if code.classes is None else code.classes:
         found = table.classes[name].slots.get(slot)
         if found is not None and (found.type.is_list or found.type.kind not in ("STRING", "ENUM")):
             return

@@ -23,6 +23,7 @@ Code = Goal | Choice
 
 def found(frame: Frame, run: Evaluation) -> bool:
     """The end of a search for which one solution is enough."""
+    run.cut = None  # what was left of a search before
     return True
 
 
@@ -40,11 +41,31 @@ def link(codes: Iterable[Code], rest: Step) -> Step:
 
 
 def as_goal(codes: Iterable[Code]) -> Goal:
-    """The goals as one goal that takes their first solution."""
-    return link(codes, found)
+    """The goals as one goal that takes their first solution. A cut or commit in them ends this search, and no other."""
+    row = list(codes)
+    search = link(row, found)
+    if not any(isinstance(code, Choice) for code in row):
+        return search
+
+    def first(frame: Frame, run: Evaluation) -> bool:
+        return search(frame, run) and run.cut is None
+
+    return first
+
+
+def stop(run: Evaluation, until: object) -> bool:
+    """End the search that is under way, up to what made `until`: what a cut returns when all behind it is done.
+
+    Every step on the way passes the True on. An `as_goal` stops it, and the call of the user clause whose frame
+    `until` is; nothing else runs before one of them, or the end of the action, is reached.
+    """
+    run.cut = until
+    return True
 
 
 def _row(goals: list[Goal], rest: Step) -> Step:
+    if rest is found and len(goals) == 1:
+        return goals[0]
     match goals:
         case []:
             return rest

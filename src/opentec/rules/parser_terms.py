@@ -48,6 +48,7 @@ _INFIX: Final[dict[str, tuple[int, int, int]]] = {
 _PREFIX: Final = {"\\+": (900, 900), "not": (900, 900), "-": (200, 200), "+": (200, 200)}
 ARGUMENT: Final = 999  # priority of an argument, a list item, a goal between commas
 BODY: Final = 1200
+CLAUSE_BODY: Final = 1199  # behind the `:-` of a clause
 _NESTED: Final = 4  # what one bracket counts against MAX_DEPTH: about the calls that parsing it nests
 _MAX_DIGITS: Final = 18  # a number of the language is a 64-bit integer
 
@@ -198,8 +199,7 @@ def parse_event_filter(c: Cursor, depth: int = 0, *, of_class_required: bool = T
     of_class may be missing only in the arguments of a predicate. Raises SourceError.
     """
     place = c.place()
-    c.take()
-    c.expect(":", "after 'event'")
+    _begin(c)
     if c.token.kind != "VARIABLE":
         raise c.unexpected("the event's variable", hint="write event: _event of_class ...")
     variable = Var(c.token.text, place=c.place())
@@ -216,24 +216,55 @@ def parse_event_filter(c: Cursor, depth: int = 0, *, of_class_required: bool = T
         raise c.unexpected(f"'of_class' after {variable.name}", hint=did_you_mean(c.token.text, ["of_class"]))
     elif c.token.kind == "WORD" and c.token.text != "where":
         raise c.unexpected("'of_class' or 'where'", hint=did_you_mean(c.token.text, ["of_class", "where"]))
+    return EventFilter(variable, classes, class_variable, _where(c, depth), place=place)
+
+
+def parse_bare_event(c: Cursor, variable: str) -> EventFilter:
+    """`event: C where [...]` of a simple rule, the cursor at `event`; `variable` is the name that the event gets.
+
+    The form with a variable and of_class is taken too. Raises SourceError.
+    """
+    if c.ahead(2).kind == "VARIABLE":
+        return parse_event_filter(c)
+    place = c.place()
+    _begin(c)
+    classes = _classes(c)
+    return EventFilter(Var(variable, place=place), classes, None, _where(c, 0), place=place)
+
+
+def holds_event(term: Term) -> bool:
+    """Whether an event filter stands anywhere in the term."""
+    if isinstance(term, Compound):
+        return any(map(holds_event, term.args))
+    if isinstance(term, ListTerm):
+        return any(map(holds_event, term.items)) or (term.tail is not None and holds_event(term.tail))
+    return isinstance(term, EventArgument)
+
+
+def _begin(c: Cursor) -> None:
+    c.take()
+    c.expect(":", "after 'event'")
+
+
+def _where(c: Cursor, depth: int) -> tuple[Condition, ...]:
     if c.token.text == "," and c.ahead().text == "where" and c.ahead(2).text == "[":
         c.take()
-    conditions = _conditions(c, depth) if c.accept("where") else ()
-    return EventFilter(variable, classes, class_variable, conditions, place=place)
+    return _conditions(c, depth) if c.accept("where") else ()
 
 
 def _classes(c: Cursor) -> tuple[Atom, ...]:
     if not c.accept("within"):
-        return (_class_name(c),)
+        return (parse_class(c),)
     c.expect("[", "after 'of_class within'")
-    names = [_class_name(c)]
+    names = [parse_class(c)]
     while c.accept(","):
-        names.append(_class_name(c))
+        names.append(parse_class(c))
     c.expect("]", "after the class names")
     return tuple(names)
 
 
-def _class_name(c: Cursor) -> Atom:
+def parse_class(c: Cursor) -> Atom:
+    """The name of a class, bare or quoted. Raises SourceError."""
     token = c.token
     if token.kind not in ("WORD", "QUOTED", "TEXT") or token.text in TEST_OPERATORS:
         raise c.unexpected("a class name", hint="of_class takes a class, within ['A', 'B'] or a variable")
@@ -267,12 +298,31 @@ def parse_condition(c: Cursor, depth: int = 0) -> Condition:
     if c.token.kind == "VARIABLE":
         variable = Var(c.token.text, place=c.place())
         c.take()
-    tests: list[Test] = []
-    while c.token.text in TEST_OPERATORS:
-        test_place = c.place()
-        operator = c.take().text
-        tests.append(Test(operator, parse_primary(c, depth), place=test_place))
+    tests = _tests(c, depth)
     if variable is None and not tests:
         hint = did_you_mean(c.token.text, TEST_OPERATORS) if c.token.kind == "WORD" else f"{slot}: equals ... tests it"
         raise c.unexpected(f"a variable or a test ({', '.join(TEST_OPERATORS)}) for {slot!r}", hint=hint)
-    return Condition(slot, variable, tuple(tests), place=place)
+    return Condition(slot, variable, tests, place=place)
+
+
+def parse_asked(c: Cursor, slot: str, place: Place) -> Condition:
+    """What a change rule wants of a request, behind `sender:` or `set_to`: a variable, tests, or one plain value,
+    which is the same as `equals`. Raises SourceError."""
+    variable = None
+    if c.token.kind == "VARIABLE":
+        variable = Var(c.token.text, place=c.place())
+        c.take()
+    tests = _tests(c, 0)
+    if variable is None and not tests:
+        at = c.place()
+        tests = (Test("equals", parse_primary(c), place=at),)
+    return Condition(slot, variable, tests, place=place)
+
+
+def _tests(c: Cursor, depth: int) -> tuple[Test, ...]:
+    tests: list[Test] = []
+    while c.token.text in TEST_OPERATORS:
+        place = c.place()
+        operator = c.take().text
+        tests.append(Test(operator, parse_primary(c, depth), place=place))
+    return tuple(tests)

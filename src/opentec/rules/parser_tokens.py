@@ -119,6 +119,14 @@ class Cursor:
         if not self.accept(text):
             raise self.unexpected(f"{text!r} {where}")
 
+    def name(self, what: str) -> str:
+        """Take a name or a text, bare or quoted, and give its value; `what` says in an error what it is."""
+        kind, text = self.token.kind, self.token.text
+        if kind not in ("WORD", "QUOTED", "TEXT"):
+            raise self.unexpected(what)
+        self.take()
+        return text if kind == "WORD" else unquote(text)
+
     def at_rule(self, index: int | None = None) -> bool:
         """Whether a new rule begins here: `rule :` as the first words of a line or after a full stop."""
         i = self.index if index is None else index
@@ -127,11 +135,18 @@ class Cursor:
             return False
         return i == 0 or self.tokens[i - 1].text == "." or self.tokens[i - 1].line < token.line
 
-    def next_rule(self, start: int) -> None:
-        """Go to the first rule that begins behind word number `start` and not before the last error."""
-        last = len(self.tokens) - 1
+    def next_item(self, start: int) -> None:
+        """Go to the first rule or clause that begins behind word number `start` and not before the last error.
+
+        A clause is only told by its place: first in its line, not indented more than what begins at `start`, behind a
+        full stop.
+        """
+        last, indent = len(self.tokens) - 1, self.tokens[start].column
         i = min(max(start + 1, self.index), last)
         while i < last and not self.at_rule(i):
+            before, token = self.tokens[i - 1], self.tokens[i]
+            if before.text == "." and before.line < token.line and token.column <= indent:
+                break
             i += 1
         self.index = i
 

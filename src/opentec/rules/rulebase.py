@@ -10,10 +10,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,23 +23,29 @@ from opentec.events.errors import SourceError, SourceErrors
 from opentec.rules.ast import RuleSet
 from opentec.rules.rulebase_sources import (
     CLASSES,
+    PACKAGES,
+    PREDICATES,
     RULES,
-    SETTINGS,
     RuleBaseError,
     Settings,
     Sources,
     decode_text,
-    parse_settings,
     read_sources,
 )
+from opentec.rules.user_predicates import packages
+from opentec.rules.user_predicates.declaration import UserPredicates
+
+if TYPE_CHECKING:
+    from opentec.rules.user_predicates.checking import Checked
 
 __all__ = ["FORMAT", "RuleBase", "RuleBaseError", "Settings", "load_compiled", "load_rule_base", "snapshot"]
 
-FORMAT: Final = 1  # of the compiled form; another one is compiled again from the sources beside it
+FORMAT: Final = 2  # of the compiled form; another one is compiled again from the sources beside it
 COMPILED: Final = "compiled.msgpack"
 NAME: Final = "name"  # of the rule base, kept beside the sources of a snapshot
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class _Envelope(msgspec.Struct, array_like=True, frozen=True):
@@ -53,6 +60,7 @@ class _Body(msgspec.Struct, frozen=True):
     classes: dict[str, Any]
     rule_sets: tuple[RuleSet, ...]
     settings: Settings
+    user_predicates: UserPredicates
 
 
 class RuleBase(msgspec.Struct, frozen=True):
@@ -63,11 +71,13 @@ class RuleBase(msgspec.Struct, frozen=True):
     classes: ClassTable
     rule_sets: tuple[RuleSet, ...]  # in the order of evaluation
     settings: Settings = Settings()
+    user_predicates: UserPredicates = UserPredicates()
 
     def encode(self) -> bytes:
         """The compiled form: msgpack, data only, with its format and a checksum."""
+        classes = self.classes.to_data()
         body = msgspec.msgpack.encode(
-            _Body(self.name, self.content_hash, self.classes.to_data(), self.rule_sets, self.settings)
+            _Body(self.name, self.content_hash, classes, self.rule_sets, self.settings, self.user_predicates)
         )
         return msgspec.msgpack.encode(_Envelope(FORMAT, hashlib.sha256(body).digest(), body))
 
@@ -84,22 +94,21 @@ class RuleBase(msgspec.Struct, frozen=True):
         except msgspec.MsgspecError as error:
             raise RuleBaseError(f"the compiled rule base cannot be read: {error}") from error
         table = ClassTable.from_data(body.classes)
-        return cls(body.name, body.content_hash, table, body.rule_sets, body.settings)
+        return cls(body.name, body.content_hash, table, body.rule_sets, body.settings, body.user_predicates)
 
 
-def load_rule_base(
-    folder: Path, *, name: str | None = None, predicates: Mapping[str, Collection[int]] | None = None
-) -> RuleBase:
-    """Read and check a rule base: TEC_CLASSES, TEC_RULES/rule_sets with its .rls files, optional rulebase.toml.
+def load_rule_base(folder: Path, *, name: str | None = None) -> RuleBase:
+    """Read and check a rule base: TEC_CLASSES, TEC_RULES/rule_sets with its .rls files, optional rulebase.toml and
+    predicates.py.
 
-    `name` is by default the folder's; `predicates` (arities by name) by default those of the engine. Places in the
-    syntax trees are relative to the folder, so a rule base is the same data wherever it lies. Raises RuleBaseError
-    when a part is missing, and SourceErrors with everything that is wrong in the sources.
+    `name` is by default the folder's. Places in the syntax trees are relative to the folder, so a rule base is the
+    same data wherever it lies. Python code of the rule base is run in a process of its own. Raises RuleBaseError when
+    a part is missing, and SourceErrors with everything that is wrong in the sources.
     """
-    return _compile(read_sources(folder), name, predicates)
+    return _compile(read_sources(folder), name)
 
 
-def _compile(sources: Sources, name: str | None, predicates: Mapping[str, Collection[int]] | None) -> RuleBase:
+def _compile(sources: Sources, name: str | None) -> RuleBase:
     # heavy imports stay here: a compiled rule base is loaded without lark and the parser
     from opentec.events.loader import load_classes
     from opentec.rules.checker import check_rules
@@ -112,40 +121,54 @@ def _compile(sources: Sources, name: str | None, predicates: Mapping[str, Collec
         table = load_classes(folder / CLASSES)
     except SourceErrors as errors:
         class_errors = errors.errors
-    settings, found = parse_settings(sources.files.get(SETTINGS, b""))
-    found += sources.errors
-    rule_sets: list[RuleSet] = []
+    found = list(sources.errors)
     texts: dict[str, str] = {}
+    user = _user_predicates(sources, texts)
+    found += user.errors
+    rule_sets: list[RuleSet] = []
     for rule_set in sources.rule_sets:
         file = f"{RULES}/{rule_set}.rls"
         try:
             texts[file] = decode_text(file, sources.files[file])
-            rule_sets.append(parse_rules(texts[file], file))
+            rule_sets.append(parse_rules(texts[file], file, user.registry))
         except SourceErrors as errors:
             found += errors.errors
         except SourceError as error:
             found.append(error)
-    if table is not None:
-        found += check_rules(rule_sets, table, _known_predicates() if predicates is None else predicates, texts)
-        if not found and predicates is None:
-            found += _compiler_errors(rule_sets, table)
+    if table is not None and user.complete:
+        found += check_rules(rule_sets, table, user.arities, texts, registry=user.registry, reach=True)
+        if not found:
+            found += _compiler_errors(rule_sets, table, user)
     if table is None or found:
         raise SourceErrors(class_errors + [_in_folder(error, folder, texts) for error in found])
-    return RuleBase(name or folder.resolve().name, sources.content_hash, table, tuple(rule_sets), settings)
+    settings = sources.parsed.settings
+    return RuleBase(
+        name or folder.resolve().name, sources.content_hash, table, tuple(rule_sets), settings, user.predicates
+    )
 
 
-def _known_predicates() -> Mapping[str, Collection[int]]:
-    from opentec.rules.predicates import PREDICATES
+def _user_predicates(sources: Sources, texts: dict[str, str]) -> Checked:
+    from opentec.rules.user_predicates.checking import Checked, check_user_predicates
 
-    return PREDICATES
+    source = ""
+    if PREDICATES in sources.files:
+        try:
+            source = texts[PREDICATES] = decode_text(PREDICATES, sources.files[PREDICATES])
+        except SourceError as error:
+            return Checked(UserPredicates(), [error], complete=False)
+
+    def package_error(message: str, hint: str) -> SourceError:
+        return sources.parsed.error(PACKAGES, message, hint)
+
+    return check_user_predicates(source, sources.installed, package_error)
 
 
-def _compiler_errors(rule_sets: Sequence[RuleSet], table: ClassTable) -> list[SourceError]:
+def _compiler_errors(rule_sets: Sequence[RuleSet], table: ClassTable, user: Checked) -> list[SourceError]:
     # a rule base that cannot be compiled must be refused here, not when a server takes over with it
     from opentec.rules.compiled import compile_rules
 
     try:
-        compile_rules(rule_sets, table)
+        compile_rules(rule_sets, table, user.registry)
     except SourceErrors as errors:
         return errors.errors
     return []
@@ -171,7 +194,7 @@ def snapshot(source: Path, instance_rulebase: Path) -> str:
     except that a compiled form of another format is replaced. Raises as `load_rule_base` does.
     """
     sources = read_sources(source)
-    base = _compile(sources, None, None)
+    base = _compile(sources, None)
     if read_sources(source).content_hash != base.content_hash:
         raise RuleBaseError(f"{source} was changed while it was read; try again")
     target = instance_rulebase / base.content_hash
@@ -220,14 +243,33 @@ def load_compiled(instance_rulebase: Path, content_hash: str) -> RuleBase:
         base = RuleBase.decode((folder / COMPILED).read_bytes())
     except (RuleBaseError, OSError):
         name = (folder / NAME).read_text(encoding="utf-8") if (folder / NAME).is_file() else None
-        base = load_rule_base(folder, name=name)
+        try:
+            base = load_rule_base(folder, name=name)
+        except SourceErrors as errors:
+            raise RuleBaseError(f"{folder}: this rule base cannot be compiled again:\n{errors}") from errors
     if base.content_hash != content_hash:
         raise RuleBaseError(f"{folder}: the files of this rule base were changed; activate it again from its source")
+    if base.user_predicates:
+        _refuse_foreign_code(folder, base)
     return base
+
+
+def _refuse_foreign_code(folder: Path, base: RuleBase) -> None:
+    """Python code is run by the server: nobody else may write it, and packages are those that were checked."""
+    for path in (folder, folder / COMPILED, folder / PREDICATES):
+        if path.exists() and path.stat().st_mode & _WRITABLE:
+            raise RuleBaseError(
+                f"{path} holds code that the server runs, and others may write it; look who did, then chmod go-w {path}"
+            )
+    try:
+        packages.check(base.user_predicates.installed)
+    except packages.PackageError as error:
+        raise RuleBaseError(str(error)) from error
 
 
 def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
+        os.fchmod(file.fileno(), 0o640)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

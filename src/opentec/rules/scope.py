@@ -27,9 +27,10 @@ EVENT: Final = 3  # the frame holds an event
 class Scope:
     """Frame places by variable name, and what is known of each variable."""
 
-    def __init__(self, size: list[int] | None = None) -> None:
+    def __init__(self, size: list[int] | None = None, *, cuts: bool = False) -> None:
         self.state: dict[str, int] = {}
         self.places: dict[str, int] = {}
+        self.cuts = cuts  # whether a cut may stand here: in the clauses of a predicate
         self._size = size if size is not None else [0]
 
     @property
@@ -39,7 +40,7 @@ class Scope:
 
     def branch(self) -> Scope:
         """A scope that starts as this one and is forgotten: an action, the inside of a negation."""
-        inner = Scope(self._size)
+        inner = Scope(self._size, cuts=self.cuts)
         inner.state = dict(self.state)
         inner.places = dict(self.places)
         return inner

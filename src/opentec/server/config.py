@@ -98,14 +98,18 @@ class RulesSection(_Section):
 
 
 class TasksSection(_Section):
-    """Programs that rules start."""
+    """What leaves the server: programs, tasks, and events for other servers."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 4
     """Programs at a time."""
     time_limit: Annotated[float, Field(gt=0)] = 300
-    """Seconds after which a program is ended."""
+    """Seconds after which a program is ended; a task of tasks.toml may have its own."""
     output_limit: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
     """Bytes of output that are kept."""
+    retain_days: Annotated[float, Field(gt=0)] = 7
+    """Days that ended programs, tasks and forwarded events are kept in the outbox."""
+    forward_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Events that may wait for one destination; beyond it the oldest fail."""
 
 
 class SupervisionSection(_Section):

@@ -24,14 +24,16 @@ from opentec.rim.errors import (
     RepositoryRefused,
     RepositoryUnavailable,
 )
+from opentec.rim.outbox import OutboxTask
 from opentec.rim.repository import Repository
 from opentec.rim.sqlite import open_repository
-from opentec.server import hooks
+from opentec.server import hooks, outbox
 from opentec.server.child import Context, Fatal
 from opentec.server.errors import Refused
 from opentec.server.progress import CHILDREN, Word, boot_us
 from opentec.server.queries import answer
-from opentec.server.rpc import Peer, RpcServer
+from opentec.server.reception import user_name
+from opentec.server.rpc import Peer, RpcClient, RpcServer
 
 _log = logging.getLogger("dispatch")
 _ME: Final = CHILDREN.index("dispatch")
@@ -55,6 +57,7 @@ class Dispatch:
         self._connection = 0
         self._task: Peer | None = None
         self._interrupted: list[str] = []
+        self._untold: list[OutboxTask] = []
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
@@ -62,7 +65,7 @@ class Dispatch:
         await self._open()
         await self._rpc.start()
         self._context.progress.ready(_ME)
-        await asyncio.gather(self._rpc.failed(), self._prune())
+        await asyncio.gather(self._rpc.failed(), self._prune(), self._outbox())
 
     async def _prune(self) -> None:
         """Outcomes are kept as long as the log: drop those of segments that retention has deleted."""
@@ -73,6 +76,25 @@ class Dispatch:
             if oldest > pruned:
                 await self._retried(self._repository.prune_outcomes, oldest, self._context.epoch)
                 pruned = oldest
+
+    async def _outbox(self) -> None:
+        """Count what waits in the outbox, and delete what is past its time, in small steps."""
+        while True:
+            for text in await self._retried(outbox.keep_house, self._repository, self._context):
+                await self._complain(text)
+            await asyncio.sleep(outbox.HOUSEKEEPING)
+
+    async def _complain(self, text: str) -> None:
+        """Post a TEC_Error; where reception is away it is in the log file at least."""
+        _log.error("%s", text)
+        try:
+            reception = await RpcClient.connect(self._context.runtime / "reception.sock")
+            try:
+                await reception.call("notice", ["TEC_Error", {"msg": text, "source": "TEC"}])
+            finally:
+                reception.close()
+        except (OSError, Refused) as error:
+            _log.warning("it cannot be posted: %s", error)
 
     # -- the repository ---------------------------------------------------------------------------------------------
 
@@ -99,9 +121,8 @@ class Dispatch:
         position = await self._retried(self._repository.claim, context.epoch)
         if context.skip_to_log and not context.progress[Word.RECOVERED]:
             position = await self._skip_gap(position)
-        self._interrupted = [
-            task.id for task in await self._retried(self._repository.interrupt_outbox, context.epoch, _now())
-        ]
+        self._untold = await self._retried(self._repository.interrupt_outbox, context.epoch, _now())
+        self._interrupted = [task.id for task in self._untold]
         table = context.rule_base.classes
         await self._retried(
             self._repository.set_enumerations,
@@ -180,7 +201,7 @@ class Dispatch:
             case "rule-hello":
                 return await self._rule_hello(peer)
             case "prime-state":
-                return await self._retried(self._repository.rule_state)
+                return await self._retried(self._repository.rule_state, str(argument or ""))
             case "prime-events":
                 return _page(await self._retried(self._repository.cached_events, *argument))
             case "prime-timers":
@@ -191,11 +212,13 @@ class Dispatch:
                 return await self._retried(self._repository.event_row, int(argument))
             case "task-hello":
                 self._task = peer
-                return await self._retried(self._repository.interrupt_outbox, self._context.epoch, _now())
+                # those that dispatch found itself have not been reported yet
+                untold, self._untold = self._untold, []
+                return untold + await self._retried(self._repository.interrupt_outbox, self._context.epoch, _now())
             case "task-claim":
-                return await self._retried(
-                    self._repository.claim_outbox, argument, self._context.epoch, self._context.node, _now()
-                )
+                return await self._claim(peer, argument)
+            case "task-run":
+                return await self._run_task(peer, argument)
             case "task-finish":
                 return await self._retried(
                     self._repository.finish_outbox,
@@ -215,6 +238,31 @@ class Dispatch:
         except (LogError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             # a question that cannot be answered must not end the one writer of the repository
             raise Refused(f"{operation} cannot be answered: {error}") from error
+
+    async def _claim(self, peer: Peer, argument: dict[str, Any]) -> list[OutboxTask]:
+        if peer is not self._task:
+            raise Refused("a newer task process has taken over")
+        claimed: list[OutboxTask] = await self._retried(
+            self._repository.claim_outbox,
+            argument["limit"],
+            self._context.epoch,
+            self._context.node,
+            _now(),
+            forwards=argument["forwards"],
+            room=argument["room"],
+        )
+        return claimed
+
+    async def _run_task(self, peer: Peer, argument: Any) -> str:
+        """An operator asks for a task; gives the id of its row. The user is the socket's."""
+        try:
+            row = await outbox.operator_task(self._repository, self._context, peer.uid, user_name(peer.uid), argument)
+        except RepositoryError as error:
+            raise Refused(f"the repository does not answer: {error}") from error
+        await self._retried(self._repository.add_outbox, row, self._context.epoch)
+        if self._task is not None:
+            self._task.send("work", [row.kind])
+        return row.id
 
     async def _rule_hello(self, peer: Peer) -> dict[str, Any]:
         """A new connection of the rule process: what is queued is finished, what older connections send is dropped."""
@@ -248,7 +296,7 @@ class Dispatch:
         async with self._moved:
             self._moved.notify_all()
         if batch.outbox and self._task is not None:
-            self._task.send("work")
+            self._task.send("work", sorted({row.kind for row in batch.outbox}))
         return batch.after
 
     async def _verdict(self, peer: Peer, position: int, wait: float) -> Any:

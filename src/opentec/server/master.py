@@ -38,7 +38,7 @@ _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _WATCH: Final = 0.25
 _DRAIN: Final = 10.0
-_QUARANTINE: Final = 5.0
+_QUARANTINE: Final = 5.0  # seconds that reception has for it, and for a notice
 _LOOK: Final = 0.05  # seconds between a standby's looks at the lease
 
 EXIT_REJOIN: Final = 75  # another node took over: this one stands by again
@@ -216,7 +216,7 @@ class Master:
         (self._context.runtime / "fatal").unlink(missing_ok=True)
         gc.collect()
         gc.freeze()
-        self._supervisor = Supervisor(self._context, self._quarantine)
+        self._supervisor = Supervisor(self._context, self._quarantine, self._post)
         self._supervisor.start_all()
         tasks = [
             asyncio.ensure_future(work)
@@ -278,16 +278,29 @@ class Master:
         self._ready({"state": "up", "epoch": self._lease.epoch})
 
     async def _quarantine(self, position: int, reason: str) -> None:
+        problem = await self._tell_reception("quarantine", [position, reason])
+        if problem:
+            _log.error("the record at %s could not be set aside: %s", name_of(position), problem)
+
+    async def _post(self, class_name: str, slots: dict[str, Any]) -> None:
+        """Append an event of the server's own to the log."""
+        problem = await self._tell_reception("notice", [class_name, slots])
+        if problem:
+            _log.error("%s cannot be posted: %s; it would have said: %s", class_name, problem, slots.get("msg"))
+
+    async def _tell_reception(self, operation: str, argument: list[Any]) -> str:
+        """Ask reception for something; "" when it is done, else why it is not."""
         assert self._context is not None
         try:
             client = await RpcClient.connect(self._context.runtime / "reception.sock")
             try:
                 # while the disk is full there is no answer, and the other processes must be watched meanwhile
-                await asyncio.wait_for(client.call("quarantine", [position, reason]), _QUARANTINE)
+                await asyncio.wait_for(client.call(operation, argument), _QUARANTINE)
             finally:
                 client.close()
         except (OSError, ServerError, TimeoutError) as error:
-            _log.error("the record at %s could not be set aside: %s", name_of(position), error)
+            return str(error) or type(error).__name__
+        return ""
 
     async def _end(self) -> int:
         """A stop that was asked for: finish what is in the log, mark the epoch, give the lease back."""
@@ -364,6 +377,8 @@ class Master:
             "acknowledged": progress[Word.ACKED],
             "rejected": progress[Word.REJECTED],
             "log_bytes": progress[Word.RX_BYTES],
+            "programs_waiting": progress[Word.PROGRAMS],
+            "forwards_waiting": progress[Word.FORWARDS],
             "recovered": bool(progress[Word.RECOVERED]),
             "rule_base": getattr(self._rule_base, "content_hash", "")[:12],
             "recent": list(self._supervisor.events) if self._supervisor else [],

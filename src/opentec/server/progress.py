@@ -38,6 +38,8 @@ class Word(IntEnum):
     PAUSED = 19  # 1 = sockets are not read: the log's limit or the disk
     SINGLE = 21  # 1 = the rule process sends batches of one, to find a record that the database refuses
     OLDEST = 22  # position of the oldest segment that is kept
+    PROGRAMS = 23  # programs and tasks of the outbox that wait or run
+    FORWARDS = 24  # events of the outbox that wait for another server
     DUE = 20  # earliest timer, log time, 0 = none
 
 

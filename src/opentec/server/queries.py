@@ -13,6 +13,7 @@ from opentec.rim.queries import PAGE, EventFilter
 from opentec.rim.repository import Repository
 from opentec.server.child import Context
 from opentec.server.errors import Refused
+from opentec.server.outbox import known_tasks, outbox_page
 from opentec.server.progress import Word
 
 _DUMPED: Final = (Kind.EVENT, Kind.NOTICE, Kind.CHANGE, DAMAGED)
@@ -38,6 +39,10 @@ async def answer(repository: Repository, context: Context, operation: str, argum
             return await _log_page(repository, context, *argument)
         case "waiting":
             return await asyncio.to_thread(_waiting, context)
+        case "tasks":
+            return known_tasks(context)
+        case "outbox":
+            return await outbox_page(repository, argument)
         case "integrity":
             return await repository.integrity_check()
     raise Refused(f"dispatch has no operation {operation!r}")

@@ -119,7 +119,9 @@ class RuleProcess:
         hello = await self._hello()
         position = hello["position"]
         self._interrupted = hello["interrupted"]
-        state = await self._dispatch.call("prime-state")
+        state: dict[str, Any] = {}
+        while part := await self._dispatch.call("prime-state", next(reversed(state), "")):
+            state |= part
         active = state.get("rule_base")
         base = self._base(active[0]) if active else context.rule_base
         selector = DurableSelector() if context.selector == "durable-rules" else IndexedSelector()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from opentec.server import dispatch, reception, rule, task
 from opentec.server.child import EXIT_DEMOTE, EXIT_FATAL, EXIT_SUPERSEDED, Context, reset_words, run_child
@@ -26,7 +26,7 @@ _MAINS: Final[dict[str, Callable[[Context], Awaitable[None]]]] = {
     "task": task.main,
 }
 _STARTING: Final = 60.0  # seconds that a process may take until its first sign of life counts as missing
-_CRASHES: Final = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
+_CRASHES: Final = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
 _POISON: Final = 2  # deaths in the same record
 
 
@@ -52,10 +52,18 @@ class GiveUp(Exception):
 class Supervisor:
     """Starts, watches and ends the children. Lives in the master's one thread."""
 
-    def __init__(self, context: Context, quarantine: Callable[[int, str], Awaitable[None]]) -> None:
-        """`quarantine` records a poisonous position through reception before the rule process is started again."""
+    def __init__(
+        self,
+        context: Context,
+        quarantine: Callable[[int, str], Awaitable[None]],
+        notice: Callable[[str, dict[str, Any]], Awaitable[None]] | None = None,
+    ) -> None:
+        """`quarantine` records a poisonous position through reception before the rule process is started again;
+        `notice` an event of the server's own.
+        """
         self._context = context
         self._quarantine = quarantine
+        self._notice = notice
         self.children = [Child(name, number) for number, name in enumerate(CHILDREN)]
         self._attempts: dict[int, int] = {}
         self.events: deque[str] = deque(maxlen=20)  # what happened last, for status
@@ -107,10 +115,25 @@ class Supervisor:
             raise GiveUp("fatal", f"tec_{child.name} ended {limit} times within a minute; the last time: {how}")
         if child.name == "rule":
             if code in _CRASHES and self._context.selector != "indexed":
-                self._context.selector = "indexed"
-                self.events.append("durable-rules crashed the rule process: the indexed selector takes over")
+                await self._leave_durable_rules(how)
             await self._poison()
         self._start(child)
+
+    async def _leave_durable_rules(self, how: str) -> None:
+        """From here on the indexed selector, and a notice that says so: whoever is on duty should know."""
+        context = self._context
+        context.selector = "indexed"
+        said = f"durable-rules crashed the rule process ({how}): the indexed selector takes over"
+        self.events.append(said)
+        _log.error("%s", said)
+        if self._notice is not None:
+            slots = {
+                "msg": f"{said} until node {context.node} is started again",
+                "severity": "WARNING",
+                "source": "TEC",
+                "hostname": context.config.server.name,
+            }
+            await self._notice("TEC_Notice", slots)
 
     def _reason(self, child: Child) -> str:
         try:

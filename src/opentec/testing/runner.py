@@ -1,7 +1,8 @@
 """Runs tests on the production engine. The only clock is the specification's: it jumps from record to record.
 
 Records are those of a real log: their positions count bytes from 0 in epoch 1, and a timer that falls due between two
-steps gets a TICK at its due time, as reception would append one (spine: the reception log).
+steps gets a TICK at its due time, as reception would append one (spine: the reception log). A test begins with an
+ACTIVATE of its rule base, a second before its start; the events that come of it are not looked at by `expect`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from opentec.events.errors import SourceError
 from opentec.events.image import key_name
-from opentec.events.records import Disposition, Kind, Record, Verdict, position_of
+from opentec.events.records import ActivatePayload, Disposition, Kind, Record, Verdict, encode, position_of
 from opentec.log.codec import RECORD_SIZE
 from opentec.rules.effects import Effects, Fired
 from opentec.rules.engine import Engine
@@ -27,6 +30,7 @@ from opentec.testing.matching import unmet, unwanted
 from opentec.testing.results import Failure, FiredRule, Happened, Near, Result
 
 STORY: Final = 20  # records of a test that a failure tells
+ACTIVE_BEFORE: Final = 1_000_000  # microseconds from the ACTIVATE record to the start of a test
 MAX_TICKS: Final = 1_000_000  # timers between two steps; a rule that sets timers for ever ends here
 
 
@@ -50,6 +54,7 @@ class Runner:
         """Run one test to its end, or to the first instant at which an expectation does not hold."""
         self._engine.prime([], [], {})
         run = _Run(self._engine, bound, self._places)
+        run.activate()
         failures: list[Failure] = []
         for at, steps in groupby(bound.steps, key=lambda step: step.at):
             failures = run.instant(at, list(steps))
@@ -76,9 +81,20 @@ class _Run:
         self.places = places
         self.offset = 0
         self.repository: dict[int, Event] = {}
+        self.own: set[int] = set()  # events of the activation, by eid
         self.story: deque[Happened] = deque(maxlen=STORY)
         self.records = 0
         self.fired: set[str] = set()
+
+    def activate(self) -> None:
+        """What a server does before anything else: rule sets are configured by rules on TEC_Rulebase_Loaded."""
+        base, time = self.engine.rule_base, self.case.start - ACTIVE_BEFORE
+        payload = ActivatePayload(base.content_hash, base.name, msgspec.to_builtins(base.settings))
+        effects = self._process(Kind.ACTIVATE, time, encode(payload))
+        self.own.update(self.repository)
+        self.repository.clear()
+        if effects.fired:
+            self._tell(time, "the rule base is activated", "", effects)
 
     def instant(self, at: int, steps: Sequence[BoundStep]) -> list[Failure]:
         """Everything at one instant: the timers due until then, all events, and then all expectations."""
@@ -111,14 +127,16 @@ class _Run:
         record = Record(position, position_of(1, self.offset), kind, Verdict.ACCEPTED, time, payload=payload)
         effects = self.engine.process(record)
         for event in (*effects.inserted, *effects.changed):
-            self.repository[event.eid] = event
+            if event.eid not in self.own:
+                self.repository[event.eid] = event
         return effects
 
     def _tell(self, time: int, what: str, became: str, effects: Effects) -> None:
         self.records += 1
-        fired = tuple(self._rules(_fired(self.engine, effects)))
+        fired = tuple(self._rules(effects.fired))
         self.fired.update(rule.rule for rule in fired)
-        self.story.append(Happened(show_length(time - self.case.start), what, became, fired))
+        at = time - self.case.start
+        self.story.append(Happened("-" * (at < 0) + show_length(abs(at)), what, became, fired))
 
     def _rules(self, fired: Sequence[Fired]) -> Iterator[FiredRule]:
         for rule in fired:
@@ -138,11 +156,6 @@ class _Run:
 
     def _failure(self, step: BoundStep, time: int, kind: str, want: Wanted, near: tuple[Near, ...]) -> Failure:
         return Failure(self.case.file, want.mark.line, step.said, show_instant(time), kind, str(want), near)
-
-
-def _fired(engine: Engine, effects: Effects) -> Sequence[Fired]:
-    # the outcome carries what fired, and a TICK has none: then the engine itself remembers it until the next record
-    return effects.outcome.fired if effects.outcome is not None else engine._fired
 
 
 def _became(effects: Effects) -> str:

@@ -29,13 +29,16 @@ from opentec.rules.predicates import (
     timers,
     tracing,
 )
+from opentec.rules.predicates.refused import REFUSED
 from opentec.rules.predicates.registry import Predicate
+
+__all__ = ["GROUPS", "PREDICATES", "REFUSED", "REGISTRY"]
 
 GROUPS: Final[Mapping[str, tuple[Predicate, ...]]] = {
     "event cache": search.PREDICATES,
     "changes": changes.PREDICATES,
     "slots and new events": slots.PREDICATES,
-    "classes": classes.PREDICATES,
+    "classes and settings": classes.PREDICATES,
     "causes and effects": causes.PREDICATES,
     "counters": counters.PREDICATES,
     "thresholds": thresholds.PREDICATES,

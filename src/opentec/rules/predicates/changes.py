@@ -1,5 +1,5 @@
-"""Changes of events. `set_event_*` writes the slot; `change_event_*` goes the way of an operator's change, which fills
-duration and administrator (tec-2.md 3.5)."""
+"""Changes of events. `set_event_*` writes the slot; `change_event_*` and `place_change_request` ask for the change, as
+an operator does: change rules may drop it, and closing fills duration and administrator (tec.md 3.2, tec-2.md 3.5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from opentec.rules.evaluation import Evaluation
 from opentec.rules.event import Event
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.terms import RuleError, show
+from opentec.rules.terms import RuleError, Struct, show
 
 _REPEAT_MAX: Final = 2**31 - 1
 
@@ -41,13 +41,26 @@ def _setter(slot: str) -> Callable[[Evaluation, Event, Any], bool]:
     return set_slot
 
 
-def _changer(slot: str) -> Callable[[Evaluation, Event, Any], bool]:
-    def change_slot(run: Evaluation, event: Event, value: Any) -> bool:
-        if run.change(event, slot, value, f"{run.rule.set_name}.rls"):
-            note_slot(run, event, slot)
-        return True
+def _drop_change_request(run: Evaluation) -> bool:
+    run.drop_request()
+    return True
 
-    return change_slot
+
+def _request(run: Evaluation, event: Event, slot: str, value: Any) -> bool:
+    # a request that is dropped was placed all the same
+    if run.request_change(event, slot, value, Struct("rule", (run.rule.set_name,))):
+        note_slot(run, event, slot)
+    return True
+
+
+def _changer(slot: str) -> Callable[[Evaluation, Event, Any], bool]:
+    return lambda run, event, value: _request(run, event, slot, value)
+
+
+def _redo(run: Evaluation, event: Event) -> bool:
+    run.redo(event)
+    run.note(f"asked for {event} to be analysed again")
+    return True
 
 
 def _link(run: Evaluation, effect: Event, cause: Event) -> bool:
@@ -114,12 +127,43 @@ PREDICATES: Final = (
             name=f"change_event_{slot}",
             modes="ev",
             signature=f"change_event_{slot}(_event, value)",
-            effect=f"Changes the slot {slot} as an operator would; closing fills duration and administrator.",
+            effect=f"Asks for a change of the slot {slot}: change rules may drop it; closing fills duration and "
+            "administrator.",
             determinism="det",
             example=f"change_event_{slot}(_event, {_EXAMPLES[slot]})",
             function=_changer(slot),
         )
         for slot in ("status", "severity", "administrator")
+    ),
+    Predicate(
+        name="place_change_request",
+        modes="esv",
+        signature="place_change_request(_event, slot, value)",
+        effect="Asks for a change of any slot, as change_event_status does for status. It succeeds when the request is "
+        "dropped, too.",
+        determinism="det",
+        example="place_change_request(_event, severity, 'FATAL')",
+        function=_request,
+    ),
+    Predicate(
+        name="drop_change_request",
+        modes="",
+        signature="drop_change_request",
+        effect="In a change rule: the change that is asked for will not be made. Rules go on until a commit says "
+        "otherwise.",
+        determinism="det",
+        example="drop_change_request",
+        function=_drop_change_request,
+    ),
+    Predicate(
+        name="redo_analysis",
+        modes="e",
+        signature="redo_analysis(_event)",
+        effect="Runs the plain rules over a stored event again, redo_action and action, once the event under analysis "
+        "is done.",
+        determinism="det",
+        example="redo_analysis(_event)",
+        function=_redo,
     ),
     Predicate(
         name="link_effect_to_cause",

@@ -13,7 +13,8 @@ class Predicate(msgspec.Struct, frozen=True, kw_only=True):
 
     `modes` has a letter per argument: e an event, v any value, i a whole number, s text, t a term as it stands (an
     output is unified). `function(evaluation, *arguments)` gives True or False, or, when `many`, yields once per
-    solution. A predicate that the compiler must see whole has `compile(table, goal, scope)` instead.
+    solution. A predicate that the compiler must see whole has `compile(table, goal, scope)` instead. An `internal` one
+    is what other constructs are compiled to; nobody writes it, and the page of predicates leaves it out.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Predicate(msgspec.Struct, frozen=True, kw_only=True):
     function: Callable[..., Any] = lambda run: True
     many: bool = False
     compile: Callable[..., Any] | None = None
+    internal: bool = False
 
     @property
     def arity(self) -> int:

@@ -2,6 +2,9 @@
 
 The event under analysis is never found, and no event is its own duplicate. A window `_ref - before - after` counts
 seconds on date_reception around that of `_ref`.
+
+`clear_closed_events` takes closed events out of the cache as a full cache does, by raising its lower end F: so it holds
+after a restart, and an event before F leaves the cache when it is closed later (our choice; tec.md 3.6 has the name).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from opentec.events.classes import ClassTable
 from opentec.rules.arithmetic import expression
 from opentec.rules.ast import Compound, EventArgument, Term
 from opentec.rules.evaluation import Evaluation
-from opentec.rules.event import Event
+from opentec.rules.event import CLOSED, Event
 from opentec.rules.filters import FilterCode, compile_filter
 from opentec.rules.goals import Choice, Code, Goal, Step
 from opentec.rules.predicates.registry import Predicate
@@ -27,19 +30,33 @@ Candidates = Callable[[Frame, Evaluation], Iterable[Event]]
 Window = Callable[[Frame], tuple[int, int]]
 
 
-def _compile(table: ClassTable, term: Compound, scope: Scope) -> Code:
-    duplicates = term.name.endswith("_duplicate") or term.name.endswith("_duplicates")
+def compile_search(
+    table: ClassTable,
+    term: Compound,
+    scope: Scope,
+    about: Callable[[Reader, FilterCode], Candidates] | None = None,
+) -> Code:
+    """A search whose name begins with `first` or `all`, its arguments an event filter and perhaps a time window.
+
+    With `about` an event stands before the filter, and `about` gives the candidates for it: newest first, and none
+    that is CLOSED when the filter says `open_only`. Raises SourceError.
+    """
     args = list(term.args)
-    reference = event_reader(args.pop(0), scope, f"argument 1 of {term.name}") if duplicates else None
+    reference = event_reader(args.pop(0), scope, f"argument 1 of {term.name}") if about is not None else None
     argument = args.pop(0)
     if not isinstance(argument, EventArgument):
         wrong(f"{term.name} needs an event filter here", argument.place, "write event: _found of_class ... where [...]")
     # the window first: it must not see the variables of the filter
     window = _window(args[0], scope) if args else None
     code = compile_filter(argument.filter, scope, table)
-    candidates = _duplicates(reference, code) if reference is not None else _instances(code)
+    candidates = about(reference, code) if about is not None and reference is not None else _instances(code)
     search = _first if term.name.startswith("first") else _all
     return search(candidates, window, code, f"{term.place.file}:{term.place.line}")
+
+
+def _compile(table: ClassTable, term: Compound, scope: Scope) -> Code:
+    duplicates = term.name in ("first_duplicate", "all_duplicates")
+    return compile_search(table, term, scope, _duplicates if duplicates else None)
 
 
 def _window(term: Term, scope: Scope) -> Window:
@@ -154,6 +171,22 @@ def _all(candidates: Candidates, window: Window | None, code: FilterCode, place:
     return Choice(make)
 
 
+def _clear_closed(run: Evaluation, seconds: int = 0) -> bool:
+    """Let go of every closed event that was received at least `seconds` ago."""
+    if seconds < 0:
+        raise RuleError("clear_closed_events takes the age in seconds, which is not negative")
+    cache, latest = run.cache, run.seconds - seconds
+    closed = [event for event in cache.instances(None, None, False) if event.status == CLOSED]
+    run.count(len(cache) // SCAN)
+    leaving = [event for event in closed if event.slots["date_reception"] <= latest]
+    if leaving:
+        cache.f = max(cache.f, max(event.eid for event in leaving) + 1)
+        for event in leaving:
+            cache.remove(event)
+        run.note(f"{len(leaving)} closed events left the cache")
+    return True
+
+
 def _search(name: str, modes: str, signature: str, effect: str, determinism: str, example: str) -> Predicate:
     return Predicate(
         name=name,
@@ -167,25 +200,31 @@ def _search(name: str, modes: str, signature: str, effect: str, determinism: str
 
 
 _DUPLICATE: Final = "an event of the same class with the same values in all slots with dup_detect"
-_WINDOW: Final = ", _ref - before - after"
-PREDICATES: Final = tuple(
-    _search(f"{which}", modes, f"{which}({arguments}{window})", effect, determinism, example)
-    for which, arguments, base, effect, determinism, example in (
+_SEARCHES: Final = tuple(
+    _search(
+        which,
+        modes + "t" * windowed,
+        f"{which}({arguments}{', _ref - before - after' * windowed})",
+        effect + " Only events received so many seconds before and after the reference." * windowed,
+        determinism,
+        f"{which}({example}{', _event - 600 - 0' * windowed})",
+    )
+    for which, arguments, modes, effect, determinism, example in (
         (
             "first_duplicate",
             "_event, event: _dup where [...]",
             "et",
             f"Finds the newest duplicate: {_DUPLICATE}.",
             "semidet",
-            "first_duplicate(_event, event: _dup where [status: outside ['CLOSED']])",
+            "_event, event: _dup where [status: outside ['CLOSED']]",
         ),
         (
             "all_duplicates",
             "_event, event: _dup where [...]",
             "et",
-            f"Finds every duplicate, newest first: {_DUPLICATE}.",
+            "Finds every duplicate, newest first.",
             "nondet",
-            "all_duplicates(_event, event: _dup where [], _event - 600 - 0)",
+            "_event, event: _dup where []",
         ),
         (
             "first_instance",
@@ -193,7 +232,7 @@ PREDICATES: Final = tuple(
             "t",
             "Finds the newest event in the cache that the filter takes.",
             "semidet",
-            "first_instance(event: _down of_class 'TEC_Stop' where [hostname: equals _hostname])",
+            "event: _other of_class 'EVENT' where [hostname: equals _hostname]",
         ),
         (
             "all_instances",
@@ -201,8 +240,23 @@ PREDICATES: Final = tuple(
             "t",
             "Finds every event in the cache that the filter takes, newest first.",
             "nondet",
-            "all_instances(event: _e of_class 'EVENT' where [hostname: equals _hostname], _event - 60 - 0)",
+            "event: _other of_class 'EVENT' where [hostname: equals _hostname]",
         ),
     )
-    for modes, window in ((base, ""), (base + "t", _WINDOW))
+    for windowed in (0, 1)
+)
+PREDICATES: Final = (
+    *_SEARCHES,
+    *(
+        Predicate(
+            name="clear_closed_events",
+            modes="i" * given,
+            signature=f"clear_closed_events{'(seconds)' * given}",
+            effect=f"Takes every closed event {'that was received at least so long ago ' * given}out of the cache.",
+            determinism="det",
+            example=f"clear_closed_events{'(3600)' * given}",
+            function=_clear_closed,
+        )
+        for given in (0, 1)
+    ),
 )

@@ -1,17 +1,28 @@
-"""Lists and texts."""
+"""Texts: formats, joining, cutting, characters. Numbers count as the text that shows them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
+from opentec.rules.arithmetic import WORD
 from opentec.rules.evaluation import Evaluation
+from opentec.rules.predicates.define import define
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.terms import LIST_LIMIT, TEXT_LIMIT, Partial, Ref, RuleError, deref, resolve, show, undo, unify
+from opentec.rules.terms import LIST_LIMIT, TEXT_LIMIT, Ref, RuleError, deref, resolve, show, undo, unify
 
 _DIRECTIVE: Final = re.compile(r"%(?P<flags>[-+ 0#]{0,4}\d{0,3}(?:\.\d{1,3})?)(?:l{0,2}|h)(?P<kind>[%sdiufgexXc])")
 _NUMERIC: Final = {"d": int, "i": int, "u": int, "x": int, "X": int, "c": int, "f": float, "g": float, "e": float}
+
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
+
+
+def _is_character(code: int) -> bool:
+    return 0 < code < 0x110000 and not 0xD800 <= code < 0xE000  # a lone surrogate cannot be stored
 
 
 class Format:
@@ -44,6 +55,8 @@ class Format:
         if kind == "s":
             return str(f"%{flags}s" % show(argument))
         wanted = _NUMERIC[kind]
+        if kind == "c" and type(argument) is int and not _is_character(argument):
+            raise RuleError(f"{argument} is the code of no character")
         try:
             return str(f"%{flags}{'d' if kind in 'iu' else kind}" % wanted(resolve(argument)))
         except (TypeError, ValueError, OverflowError):
@@ -70,6 +83,27 @@ def limited(text: str) -> str:
     return text
 
 
+def text_of(value: Any, what: str) -> str:
+    """A text, or a number as text; raises RuleError for everything else."""
+    value = deref(value)
+    if type(value) is str:
+        return value
+    if type(value) is int or type(value) is float:
+        return str(value)
+    raise RuleError(f"{what} needs a text, not {show(value)!r}")
+
+
+def number_of(text: str) -> int | float | None:
+    """The number that a text shows, if it is one of the language."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    if text.lstrip("+-").isdecimal():
+        whole = int(text)
+        return whole if -WORD <= whole < WORD else None
+    real = float(text)
+    return real if math.isfinite(real) else None
+
+
 def _sprintf(run: Evaluation, result: Any, text: str, values: Any) -> bool:
     return unify(result, Format(text).fill(arguments_of(values)), run.trail)
 
@@ -93,144 +127,277 @@ def _inttoatom(run: Evaluation, number: Any, text: Any) -> bool:
     return False
 
 
-def _member(run: Evaluation, item: Any, items: Any) -> Iterator[None]:
+def _length(run: Evaluation, text: Any, length: Any) -> bool:
+    return unify(length, len(text_of(text, "atom_length")), run.trail)
+
+
+def _substring(run: Evaluation, text: Any, start: int, length: int, result: Any) -> bool:
+    whole = text_of(text, "substring")
+    if start < 1 or length < 0 or start - 1 + length > len(whole):
+        return False
+    return unify(result, whole[start - 1 : start - 1 + length], run.trail)
+
+
+def _sub_atom(run: Evaluation, text: Any, before: Any, length: Any, after: Any, part: Any) -> Iterator[None]:
+    whole, wanted = text_of(text, "sub_atom"), deref(part)
+    mark = len(run.trail)
+    for start, size in _places(run, whole, wanted, deref(before), deref(length), deref(after)):
+        if (
+            unify(before, start, run.trail)
+            and unify(length, size, run.trail)
+            and unify(after, len(whole) - start - size, run.trail)
+            and unify(part, whole[start : start + size], run.trail)
+        ):
+            yield
+        undo(run.trail, mark)
+
+
+def _places(run: Evaluation, whole: str, part: Any, before: Any, length: Any, after: Any) -> Iterator[tuple[int, int]]:
+    """Where the parts are, as start and length, that may fit what is known of them."""
+    if type(part) is not Ref:
+        wanted = text_of(part, "sub_atom")
+        at = whole.find(wanted)
+        while at >= 0:
+            yield at, len(wanted)
+            at = whole.find(wanted, at + 1)
+        return
+    end = len(whole)
+    if type(after) is int:
+        end -= after
+        starts = [end - length] if type(length) is int else range(end + 1)
+        yield from ((start, end - start) for start in starts if 0 <= start <= end <= len(whole))
+        return
+    for start in [before] if type(before) is int else range(end + 1):
+        run.count(1)
+        sizes = [length] if type(length) is int else range(end - start + 1)
+        yield from ((start, size) for size in sizes if start >= 0 and size >= 0 and start + size <= end)
+
+
+def _atompart(run: Evaluation, text: Any, part: Any, start: Any, length: Any) -> Iterator[None]:
+    whole, begin = text_of(text, "atompart"), deref(start)
+    mark = len(run.trail)
+    before = begin - 1 if type(begin) is int else begin
+    for at, size in _places(run, whole, deref(part), before, deref(length), None):
+        if (
+            unify(start, at + 1, run.trail)
+            and unify(length, size, run.trail)
+            and unify(part, whole[at : at + size], run.trail)
+        ):
+            yield
+        undo(run.trail, mark)
+
+
+def _case(change: Callable[[str], str], what: str) -> Callable[[Evaluation, Any, Any], bool]:
+    return lambda run, text, result: unify(result, limited(change(text_of(text, what))), run.trail)
+
+
+def _characters(run: Evaluation, text: Any, items: Any) -> bool:
+    text = deref(text)
+    if type(text) is not Ref:
+        return unify(items, list(text_of(text, "atom_chars")), run.trail)
+    return unify(text, _joined(items, "", "atom_chars"), run.trail)
+
+
+def _codes(run: Evaluation, text: Any, items: Any) -> bool:
+    text = deref(text)
+    if type(text) is not Ref:
+        return unify(items, [ord(character) for character in text_of(text, "atom_codes")], run.trail)
+    codes = resolve(items)
+    return unify(text, "".join([_character(code) for code in _list(codes, "atom_codes")]), run.trail)
+
+
+def _character(code: Any) -> str:
+    if type(code) is not int or not _is_character(code):
+        raise RuleError(f"{show(code)} is the code of no character")
+    return chr(code)
+
+
+def _char_code(run: Evaluation, character: Any, code: Any) -> bool:
+    known = deref(character)
+    if type(known) is str and len(known) == 1:
+        return unify(code, ord(known), run.trail)
+    return unify(character, _character(deref(code)), run.trail)
+
+
+def _atom_number(run: Evaluation, text: Any, number: Any) -> bool:
+    known = deref(text)
+    if type(known) is str:
+        found = number_of(known)
+        return found is not None and unify(number, found, run.trail)
+    return unify(text, text_of(number, "atom_number"), run.trail)
+
+
+def _list(items: Any, what: str) -> list[Any]:
     items = deref(items)
     if type(items) is not list:
-        raise RuleError(f"member needs a list, not {show(items)!r}")
-    mark = len(run.trail)
-    for candidate in items:
-        if unify(item, candidate, run.trail):
-            yield
-        undo(run.trail, mark)
+        raise RuleError(f"{what} needs a list, not {show(items)!r}")
+    return items
 
 
-def _length(run: Evaluation, items: Any, length: Any) -> bool:
-    items, length = deref(items), deref(length)
-    if type(items) is list:
-        return unify(length, len(items), run.trail)
-    if type(length) is int and 0 <= length <= LIST_LIMIT and type(items) in (Ref, Partial):
-        return unify(items, [Ref() for _ in range(length)], run.trail)
-    raise RuleError("length needs a list")
+def _joined(items: Any, separator: str, what: str) -> str:
+    return limited(separator.join([text_of(item, what) for item in _list(items, what)]))
 
 
-def _append(run: Evaluation, left: Any, right: Any, whole: Any) -> Iterator[None]:
-    left, right, whole = deref(left), deref(right), deref(whole)
-    mark = len(run.trail)
-    if type(left) is list:
-        if type(right) is list and len(left) + len(right) > LIST_LIMIT:
-            raise RuleError(f"a list has at most {LIST_LIMIT} items")
-        joined = left + right if type(right) is list else Partial(tuple(left), right) if left else right
+def _join(what: str, run: Evaluation, items: Any, text: Any) -> bool:
+    return unify(text, _joined(items, "", what), run.trail)
+
+
+def _join_or_split(what: str, run: Evaluation, items: Any, separator: Any, text: Any) -> bool:
+    between, found = text_of(separator, what), deref(items)
+    if type(found) is list and all(type(deref(item)) is not Ref for item in found):
+        return unify(text, _joined(found, between, what), run.trail)
+    if not between:
+        raise RuleError("a text can be cut only at a separator of one character or more")
+    pieces = text_of(text, what).split(between)
+    if len(pieces) > LIST_LIMIT:
+        raise RuleError(f"a list has at most {LIST_LIMIT} items")
+    return unify(items, pieces, run.trail)
+
+
+def _atom_concat(run: Evaluation, left: Any, right: Any, whole: Any) -> Iterator[None]:
+    one, other = deref(left), deref(right)
+    if type(one) is not Ref and type(other) is not Ref:
+        joined = limited(text_of(one, "atom_concat") + text_of(other, "atom_concat"))
         if unify(whole, joined, run.trail):
             yield
-        undo(run.trail, mark)
         return
-    if type(whole) is not list:
-        raise RuleError("append needs a list in its first or its last argument")
-    for cut in range(len(whole) + 1):
-        if unify(left, whole[:cut], run.trail) and unify(right, whole[cut:], run.trail):
+    text = text_of(whole, "atom_concat")
+    cuts: Any = range(len(text) + 1)
+    if type(one) is not Ref:
+        start = text_of(one, "atom_concat")
+        cuts = [len(start)] if text.startswith(start) else []
+    elif type(other) is not Ref:
+        end = text_of(other, "atom_concat")
+        cuts = [len(text) - len(end)] if text.endswith(end) else []
+    mark = len(run.trail)
+    for cut in cuts:
+        bound = type(one) is not Ref or unify(one, text[:cut], run.trail)
+        if bound and (type(other) is not Ref or unify(other, text[cut:], run.trail)):
             yield
         undo(run.trail, mark)
 
 
-def _memberchk(run: Evaluation, item: Any, items: Any) -> bool:
-    return next((True for _ in _member(run, item, items)), False)
+def _split(run: Evaluation, text: Any, separators: Any, around: Any, result: Any) -> bool:
+    whole, cuts = text_of(text, "split_string"), text_of(separators, "split_string")
+    away = text_of(around, "split_string")
+    pieces = re.split(f"[{re.escape(cuts)}]", whole) if cuts else [whole]
+    return unify(result, [piece.strip(away) if away else piece for piece in pieces], run.trail)
 
 
-def _is_bound(run: Evaluation, term: Any) -> bool:
-    return type(deref(term)) is not Ref
-
-
-PREDICATES: Final = (
-    Predicate(
-        name="sprintf",
-        modes="tsv",
-        signature="sprintf(_text, format, [value, ...])",
-        effect="Fills the values into the format (%s %d %i %u %f %g %e %x %X %c %%).",
-        determinism="semidet",
-        example="sprintf(_msg, '%s is down for %d s', [_hostname, 60])",
-        function=_sprintf,
+PREDICATES: Final[tuple[Predicate, ...]] = (
+    define(
+        "sprintf(_text, format, [value, ...])",
+        "tsv",
+        "Fills the values into the format (%s %d %i %u %f %g %e %x %X %c %%).",
+        "sprintf(_text, '%s is down for %d s', [_hostname, 60])",
+        _sprintf,
     ),
-    Predicate(
-        name="atomconcat",
-        modes="vvt",
-        signature="atomconcat(left, right, _text)",
-        effect="Joins two values as text.",
-        determinism="semidet",
-        example="atomconcat(_hostname, ' is down', _msg)",
-        function=_atomconcat,
+    define(
+        "atomconcat(left, right, _text)",
+        "vvt",
+        "Joins two values as text.",
+        "atomconcat(_hostname, ' is down', _text)",
+        _atomconcat,
     ),
-    Predicate(
-        name="atomconcat",
-        modes="vt",
-        signature="atomconcat([value, ...], _text)",
-        effect="Joins the values of a list as text.",
-        determinism="semidet",
-        example="atomconcat([_hostname, ' is ', _state], _msg)",
-        function=_atomconcat_list,
+    define(
+        "atomconcat([value, ...], _text)",
+        "vt",
+        "Joins the values of a list as text.",
+        "atomconcat([_hostname, ' is ', _status], _text)",
+        _atomconcat_list,
     ),
-    Predicate(
-        name="inttoatom",
-        modes="tt",
-        signature="inttoatom(number, text)",
-        effect="Turns a whole number into text, or text into a number.",
-        determinism="semidet",
-        example="inttoatom(_count, _text)",
-        function=_inttoatom,
+    define(
+        "atom_concat(_left, _right, _text)",
+        "ttt",
+        "Joins two texts, or gives every way to cut one in two.",
+        "atom_concat(web, _rest, web17)",
+        _atom_concat,
+        "nondet",
     ),
-    Predicate(
-        name="member",
-        modes="tt",
-        signature="member(_item, [item, ...])",
-        effect="Unifies with every item in turn.",
-        determinism="nondet",
-        example="member(_severity, ['CRITICAL', 'FATAL'])",
-        function=_member,
-        many=True,
+    *[
+        predicate
+        for name in ("atomic_list_concat", "concat_atom")
+        for predicate in (
+            define(
+                f"{name}(list, _text)", "tt", "Joins the items.", f"{name}([_hostname, 1], _text)", partial(_join, name)
+            ),
+            define(
+                f"{name}(list, separator, _text)",
+                "tvt",
+                "Joins the items with the separator between them, or cuts the text at every separator.",
+                f"{name}(_parts, '.', 'www.example.org')",
+                partial(_join_or_split, name),
+            ),
+        )
+    ],
+    define(
+        "split_string(text, separators, around, _parts)",
+        "vvvt",
+        "Cuts the text at every one of these characters, and takes those around each part away; "
+        "without separators it only does that.",
+        "split_string(' a, b ', ',', ' ', _parts)",
+        _split,
     ),
-    Predicate(
-        name="memberchk",
-        modes="tt",
-        signature="memberchk(item, [item, ...])",
-        effect="Unifies with the first item that fits.",
-        determinism="semidet",
-        example="memberchk(_hostname, ['web1', 'web2'])",
-        function=_memberchk,
+    define(
+        "inttoatom(number, text)",
+        "tt",
+        "Turns a whole number into text, or text into a number.",
+        "inttoatom(_number, '12')",
+        _inttoatom,
     ),
-    Predicate(
-        name="length",
-        modes="tt",
-        signature="length([item, ...], _length)",
-        effect="Gives the number of items of a list.",
-        determinism="semidet",
-        example="length(_hosts, _n)",
-        function=_length,
+    define(
+        "atom_number(text, _number)",
+        "tt",
+        "The same with reals; fails for a text that is no number.",
+        "atom_number('1.5', _number)",
+        _atom_number,
     ),
-    Predicate(
-        name="append",
-        modes="ttt",
-        signature="append(left, right, whole)",
-        effect="Joins two lists, or gives every way to cut one in two.",
-        determinism="nondet",
-        example="append(['a'], _rest, _whole)",
-        function=_append,
-        many=True,
+    define("atom_length(text, _length)", "vt", "The number of characters.", "atom_length(_hostname, _n)", _length),
+    define("atomlength(text, _length)", "vt", "The same as atom_length.", "atomlength(_hostname, _n)", _length),
+    define(
+        "substring(text, start, length, _part)",
+        "viit",
+        "The part of that length from a character on, counted from 1; fails when the text is shorter.",
+        "substring('web17', 1, 3, _part)",
+        _substring,
     ),
-    Predicate(
-        name="nonvar",
-        modes="t",
-        signature="nonvar(term)",
-        effect="Succeeds when the term is not an unbound variable.",
-        determinism="semidet",
-        example="nonvar(_x)",
-        function=_is_bound,
+    define(
+        "sub_atom(text, _before, _length, _after, _part)",
+        "ttttt",
+        "Finds parts of the text by what is known: the part itself, its length, the characters before and after it.",
+        "sub_atom(web17, 0, _, _, web)",
+        _sub_atom,
+        "nondet",
     ),
-    Predicate(
-        name="var",
-        modes="t",
-        signature="var(term)",
-        effect="Succeeds when the term is an unbound variable.",
-        determinism="semidet",
-        example="var(_x)",
-        function=lambda run, term: not _is_bound(run, term),
+    define(
+        "atompart(text, _part, _start, _length)",
+        "tttt",
+        "The same by start, counted from 1, and length.",
+        "atompart(web17, _part, 1, 3)",
+        _atompart,
+        "nondet",
     ),
+    define(
+        "upcase_atom(text, _upper)",
+        "vt",
+        "The text in capitals.",
+        "upcase_atom(_hostname, _upper)",
+        _case(str.upper, "upcase_atom"),
+    ),
+    define(
+        "downcase_atom(text, _lower)",
+        "vt",
+        "The text in small letters.",
+        "downcase_atom(_hostname, _lower)",
+        _case(str.lower, "downcase_atom"),
+    ),
+    define(
+        "atom_chars(_text, _list)",
+        "tt",
+        "Cuts a text into characters, or joins them.",
+        "atom_chars(_hostname, [_first | _])",
+        _characters,
+    ),
+    define("atom_codes(_text, _list)", "tt", "The same with their codes.", "atom_codes(_text, [72, 105])", _codes),
+    define("char_code(_character, _code)", "tt", "A character and its code.", "char_code(a, _code)", _char_code),
 )

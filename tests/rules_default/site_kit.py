@@ -1,0 +1,58 @@
+"""The shipped rule base with a site's own parameters: a rule set behind the others, as docs/shipped-rules.md says."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from opentec.rules.rulebase import RuleBase, load_rule_base
+from opentec.shipped import shipped
+from opentec.testing.binding import BoundCase, bind
+from opentec.testing.results import Result
+from opentec.testing.runner import Runner
+from opentec.testing.spec import read_spec
+
+SITE = Path(__file__).parent / "site"
+
+
+@cache
+def site_base(name: str) -> RuleBase:
+    """The shipped rule base with `site/NAME.rls` as its last rule set, named site."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "rules"
+        shutil.copytree(shipped("rules", "default"), copy, ignore=shutil.ignore_patterns("tests"))
+        shutil.copy(SITE / f"{name}.rls", copy / "TEC_RULES" / "site.rls")
+        with (copy / "TEC_RULES" / "rule_sets").open("a", encoding="utf-8") as rule_sets:
+            rule_sets.write("\nsite\n")
+        return load_rule_base(copy)
+
+
+@cache
+def site_runner(name: str) -> Runner:
+    return Runner(site_base(name), SITE)
+
+
+@cache
+def site_cases() -> tuple[tuple[str, BoundCase], ...]:
+    """Every test in `site`, with the name of its rule set."""
+    return tuple(
+        (path.stem, bound)
+        for path in sorted(SITE.glob("*.yaml"))
+        for bound in bind(read_spec(path), site_base(path.stem).classes)
+    )
+
+
+@cache
+def site_result(number: int) -> Result:
+    """What came of the test of that number."""
+    name, bound = site_cases()[number]
+    return site_runner(name).run(bound)
+
+
+@cache
+def site_fired() -> frozenset[str]:
+    """The rules that fire in these tests, but for those of the sites themselves."""
+    fired = {rule for number in range(len(site_cases())) for rule in site_result(number).fired}
+    return frozenset(rule for rule in fired if not rule.startswith("site/"))
