@@ -94,8 +94,12 @@ def _entry(fired: Fired) -> str:
     if len(text) <= _ENTRY_SIZE:
         return text
     timer = None if fired.timer is None else to_json(fired.timer)[:_CUT]
-    did = [sentence[:_CUT] for sentence in fired.did[: _ENTRY_SIZE // _CUT // 2]]
-    return to_json(Fired(fired.rule_set, fired.rule, fired.actions[:_CUT], [*did, "... and more"], fired.event, timer))
+    did = [sentence[:_CUT] for sentence in [*fired.did[: _ENTRY_SIZE // _CUT // 2], "... and more"]]
+    head = fired.rule_set[:_CUT], fired.rule[:_CUT], fired.actions[:_CUT]
+    if type(fired) is Explained:
+        no = [sentence[:_CUT] for sentence in fired.no[:10]]
+        return to_json(Explained(*head, did if fired.did else [], fired.event, timer, no))
+    return to_json(Fired(*head, did, fired.event, timer))
 
 
 class BatchBuilder:
