@@ -111,6 +111,7 @@ def solutions(body: str, check: bool = True, **slots: object) -> list[str]:
         ("once((member(_x, [1, 2]), commit_action)), member(_y, [a, b])", ["1", "1"]),
         ("findall(_y, (member(_y, [1, 2]), commit_action), _l), member(_x, [_l, b])", ["[1]", "b"]),
         ("ignore((member(_x, [1, 2]), commit_action, fail)), _x = 3", ["3"]),
+        ("\\+ (member(_y, [1]), commit_action, fail), once((member(_x, [1, 2]), _x > 1))", ["2"]),
         ("member(_x, [1, 2, 3]), _x > 1, commit_action", ["2"]),
         ("commit_action, member(_x, [1, 2])", ["1", "2"]),
         # lists

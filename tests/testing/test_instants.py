@@ -86,3 +86,7 @@ def test_what_is_no_start(text: str, message: str) -> None:
 @given(st.integers(0, LONGEST // 1000).map(lambda millis: millis * 1000))
 def test_a_length_is_shown_as_it_is_read(micros: int) -> None:
     assert parse_length(show_length(micros)) == micros
+
+
+def test_a_length_before_the_start_has_its_sign() -> None:
+    assert show_length(-1_500_000) == "-1s500ms"

@@ -43,6 +43,8 @@ def link(codes: Iterable[Code], rest: Step) -> Step:
 def as_goal(codes: Iterable[Code]) -> Goal:
     """The goals as one goal that takes their first solution. A cut or commit in them ends this search, and no other."""
     row = list(codes)
+    if len(row) == 1 and not isinstance(row[0], Choice):
+        return row[0]
     search = link(row, found)
     if not any(isinstance(code, Choice) for code in row):
         return search
@@ -64,8 +66,6 @@ def stop(run: Evaluation, until: object) -> bool:
 
 
 def _row(goals: list[Goal], rest: Step) -> Step:
-    if rest is found and len(goals) == 1:
-        return goals[0]
     match goals:
         case []:
             return rest

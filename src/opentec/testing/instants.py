@@ -60,9 +60,9 @@ def parse_start(text: str) -> int:
 
 
 def show_length(length: int) -> str:
-    """The length as a person writes it: `1h30m`."""
-    if length == 0:
-        return "0s"
+    """The length as a person writes it: `1h30m`, or `-1s` for what was before the start."""
+    if length < 0:
+        return "-" + show_length(-length)
     parts = []
     for unit in ("d", "h", "m", "s", "ms"):
         number, length = divmod(length, _UNITS[unit])
