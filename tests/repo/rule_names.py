@@ -198,8 +198,36 @@ SEMANTICS: Final = {
     "test_an_event_that_arrives_closed_closes_the_newest_open_duplicate",
     "`set_event_status` leaves the duration alone": "test_engine_bodies.py::"
     "test_closing_by_set_leaves_the_duration_alone",
+    "a goal whose change is dropped holds all the same": "test_engine_changes.py::"
+    "test_a_goal_whose_change_is_dropped_succeeds_and_says_so",
+    "several slots of an operator are changed together or not at all": "test_engine_changes.py::"
+    "test_an_operators_change_is_made_as_a_whole_or_not_at_all",
+    "who takes over an acknowledged event asks for `administrator`": "test_engine_changes.py::"
+    "test_who_takes_over_an_acknowledged_event_asks_for_its_administrator",
+    "change rules that run away stop the rule that asked": "test_engine_changes.py::"
+    "test_change_rules_that_run_away_stop_the_rule_that_asked",
+    "change requests nest eight deep": "test_engine_changes.py::test_requests_within_one_another_end_eight_deep",
+    "`TEC_Rulebase_Loaded` comes with another rule base only": "test_engine_activation.py::"
+    "test_only_another_rule_base_is_told",
+    "a tick at which a rule fired has the disposition FIRED": "test_engine_activation.py::"
+    "test_a_tick_at_which_a_rule_fired_has_an_outcome",
     "cause and effect are found from both ends": "test_causes.py::test_what_is_found",
     "timers fire in order, each at its own time": "test_engine_timers.py::test_order_and_due_times",
+    "every timer has steps and new events of its own": "test_engine_changes.py::"
+    "test_every_timer_has_steps_and_new_events_of_its_own",
+    "an effect keeps its cause, and a closed cause causes nothing": "test_kinds.py::"
+    "test_an_effect_keeps_its_cause_and_a_closed_cause_causes_nothing",
+    "clauses of all rule sets are one predicate": "test_clauses.py::test_clauses_of_all_rule_sets_are_one_program",
+    "a threshold is reached by the event that makes the number full": "test_thresholds.py::"
+    "test_it_is_reached_by_the_event_that_makes_the_number_full_and_begins_anew",
+    "an event counts once for a threshold": "test_thresholds.py::test_an_event_counts_once_however_often_it_is_checked",
+    "the same definition keeps its counts": "test_thresholds.py::"
+    "test_the_same_definition_keeps_counts_and_another_does_not",
+    "definitions of an earlier load go with the next": "test_thresholds.py::"
+    "test_definitions_of_an_earlier_load_are_gone_with_the_next",
+    "rules and actions that nothing reaches are errors": "test_checker.py::test_rules_that_are_never_reached",
+    "a trace says which condition said no, and changes nothing": "test_explain.py::"
+    "test_effects_are_those_without_explanations",
     "a full cache": "test_engine.py::TestFullCache.test_the_oldest_leave_and_a_notice_says_so",
     "the event under analysis is not found by searches": "test_engine_bodies.py::"
     "test_the_event_under_analysis_is_never_found",

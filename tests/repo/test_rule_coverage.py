@@ -7,12 +7,24 @@ import re
 import pytest
 
 from opentec.events.loader import classes_of
-from opentec.rules import clauses, evaluation, facts, rulebase_sources, running, terms
+from opentec.rules import batching, clauses, effects, evaluation, facts, rulebase_sources, running, terms
 from opentec.rules.arithmetic import _BINARY, _UNARY
 from opentec.rules.checker import check_rules
 from opentec.rules.compiled import compile_rules
 from opentec.rules.parser import parse_rules
-from opentec.rules.predicates import PREDICATES, REFUSED, REGISTRY, slots
+from opentec.rules.predicates import (
+    PREDICATES,
+    REFUSED,
+    REGISTRY,
+    activity,
+    counters,
+    definitions,
+    keys,
+    slots,
+    windows,
+)
+from opentec.rules.predicates import facts as recorded
+from opentec.rules.predicates import globals as globals_
 from opentec.rules.rulebase import Settings
 from tests.repo.checkout import ROOT
 from tests.repo.rule_coverage import HEADING, PAGE, functions, further, pattern_of, table, witnesses, witnesses_of
@@ -21,10 +33,6 @@ from tests.repo.rule_names import CONSTRUCTS, NAMES, SEMANTICS, Construct
 TEXT = PAGE.read_text(encoding="utf-8")
 # what the examples of the page speak of and the shipped classes do not have
 CLASSES = """
-TEC_CLASS: NT_Disk_Example ISA EVENT DEFINES { drive: STRING; };
-TEC_CLASS: NT_Disk_OK ISA NT_Disk_Example;
-TEC_CLASS: NT_Disk_Full ISA NT_Disk_Example;
-TEC_CLASS: Su_Failure ISA EVENT DEFINES { to_user: STRING; };
 TEC_CLASS: Link_Down ISA EVENT DEFINES { location: STRING; };
 TEC_CLASS: Host_Down ISA EVENT DEFINES { location: STRING; };
 """
@@ -105,16 +113,18 @@ def test_a_function_says_what_stands_in_its_texts_and_in_those_that_it_names() -
 
 
 def examples() -> list[str]:
-    return re.findall(r"```prolog\n(.*?)```", TEXT, flags=re.DOTALL)
+    """The rules of the page, and those of README.md, which speaks of the same classes."""
+    return re.findall(r"```prolog\n(.*?)```", TEXT + (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
 
 def test_the_examples_of_the_page_load() -> None:
     found = examples()
-    assert len(found) >= 6
-    shipped = [(ROOT / "rules/default/TEC_CLASSES" / name).read_text() for name in ("root.baroc", "tec.baroc")]
+    assert len(found) >= 10
+    names = ("root.baroc", "tec.baroc", "nt.baroc", "logfile.baroc")
+    shipped = [(ROOT / "rules/default/TEC_CLASSES" / name).read_text() for name in names]
     table_of_classes = classes_of("\n".join([*shipped, CLASSES]))
     sets = [parse_rules(text, f"example{number}.rls") for number, text in enumerate(found)]
-    assert check_rules(sets, table_of_classes, PREDICATES) == []
+    assert check_rules(sets, table_of_classes, PREDICATES, reach=True) == []
     compile_rules(sets, table_of_classes)
 
 
@@ -128,6 +138,8 @@ def test_every_setting_is_on_the_page(setting: str) -> None:
     [
         *(evaluation.DERIVED_LIMIT, evaluation.PROGRAM_LIMIT, evaluation.DID_LIMIT, running.CHANGE_DEPTH),
         *(clauses.CALL_DEPTH, facts.FACT_LIMIT, terms.TEXT_LIMIT, terms.LIST_LIMIT, slots.SLOT_ITEMS),
+        *(counters.COUNTER_LIMIT, windows.KEY_LIMIT, definitions.LIMIT, activity.COUNT_LIMIT, keys.KEY_LIMIT),
+        *(globals_.GLOBAL_LIMIT, recorded.RECORD_LIMIT, effects.FIRED_LIMIT, batching.RULES_SIZE // 1024),
         *(Settings().step_limit, Settings().cache_size, rulebase_sources.MAX_RULE_SETS),
     ],
 )
