@@ -57,6 +57,7 @@ STEPS = {
     "nightly-chaos": Step(chaos(200, 50), 3600),
     "pythons": Step(("bash", "packaging/check_pythons.sh"), 900),
     "bench": Step((PYTHON, "-m", "bench"), 1200),
+    "bench-rules": Step((PYTHON, "-m", "bench", "rules", "--check"), 900),
 }
 
 
