@@ -37,7 +37,7 @@ def rule_base(folder: Path, forward: str = "") -> Path:
     (base / "TEC_CLASSES").mkdir(parents=True)
     (base / "TEC_RULES").mkdir()
     (base / "TEC_CLASSES" / "shop.baroc").write_text(CLASSES)
-    (base / "TEC_RULES" / "shop.rls").write_text(RULES)
+    (base / "TEC_RULES" / "shop.rls").write_text(RULES if forward else RULES.partition("rule: forward")[0])
     (base / "TEC_RULES" / "rule_sets").write_text("shop\n")
     if forward:
         (base / "TEC_RULES" / "tec_forward.conf").write_text(forward)

@@ -228,6 +228,62 @@ def test_why_of_what_came_of_a_timer(tec: Runner, lease: Lease, process: Process
     assert lines(tec("why", "1772352001.1").out)[2:] == ["  later: FIRED, log rx:2:352", *rules]
 
 
+def test_why_of_a_traced_event_says_what_did_not_fire(tec: Runner, lease: Lease, process: Process) -> None:
+    rules = [
+        ["disk", "wait", ["wait"], ["set a timer"], "", None, ["action count ended at disk.rls:5: fail"]],
+        ["disk", "closed", [], [], "", None, ["status: equals 'CLOSED' said no: it was 'OPEN'"]],
+        ["disk", "late", [], [], "1.1", "x", ["not tried", "a\x07"]],
+        ["", "", [], ["9 more rules are left out"], "", None],
+    ]
+    tick = [AT, Disposition.FIRED, None, 0, 0, None, json.dumps(rules[2:3])]
+    answer = {"outcome": outcome(Disposition.STORED, eid=1, rules=json.dumps(rules)), "event": row(1), "later": [tick]}
+    ran = why(tec, process, answer, "1772352001.1")
+    late = ["  rule disk/late for 1.1 when its timer was due", "    not tried", "    a\\x07"]
+    assert lines(ran.out)[1:] == [
+        "  rule disk/wait, wait",
+        "    set a timer",
+        "    action count ended at disk.rls:5: fail",
+        "    9 more rules are left out",
+        "  did not fire:",
+        "    rule disk/closed",
+        "      status: equals 'CLOSED' said no: it was 'OPEN'",
+        *[f"  {line}" for line in late],
+        "  later: FIRED, log rx:2:352",
+        "    did not fire:",
+        *[f"    {line}" for line in late],
+    ]
+    shown = json.loads(tec("why", "--json", "1772352001.1").out)
+    assert [rule["rule"] for rule in shown["rules"]] == ["wait", ""]
+    assert shown["rules"][0]["ended"] == ["action count ended at disk.rls:5: fail"]
+    assert shown["did_not_fire"][0] == {
+        "rule_set": "disk",
+        "rule": "closed",
+        "event": "",
+        "timer": None,
+        "no": ["status: equals 'CLOSED' said no: it was 'OPEN'"],
+    }
+    assert shown["later"][0]["did_not_fire"][0]["timer"] == "x"
+
+
+def test_why_of_changes_that_a_rule_dropped(tec: Runner, lease: Lease, process: Process) -> None:
+    dropped = [["guard", "no", ["action_1"], ["dropped the change request for 1772352001.1"], "1772352001.1", None]]
+    reason = "the change was dropped by rule guard/no"
+    refused = outcome(Disposition.REFUSED, eid=1, reason=reason, rules=json.dumps(dropped))
+    answer = {"outcome": outcome(Disposition.STORED, eid=1), "event": row(1), "later": [refused]}
+    assert lines(why(tec, process, answer, "1772352001.1").out)[2:] == [
+        "  later a change: REFUSED, log rx:2:352",
+        f"    {reason}",
+        "    rule guard/no for 1772352001.1, action_1",
+        "      dropped the change request for 1772352001.1",
+    ]
+
+
+def test_why_of_a_trace(tec: Runner, lease: Lease, process: Process) -> None:
+    answer = outcome(Disposition.APPLIED, reason="traced: Disk", date=0, handle=0)
+    ran = why(tec, process, answer, name_of(AT))
+    assert lines(ran.out) == ["change of what is traced: APPLIED, log rx:2:352", "  traced: Disk"]
+
+
 def test_why_of_a_position(tec: Runner, lease: Lease, process: Process) -> None:
     answer = outcome(Disposition.REFUSED, reason="there is no event 1.1", date=1)
     ran = why(tec, process, answer, name_of(AT))

@@ -18,9 +18,9 @@ from opentec.log.writer import open_writer
 from opentec.rim.batch import Batch, OutcomeRow
 from opentec.rim.sqlite import open_repository
 from opentec.rules.rulebase import snapshot
+from opentec.rules.snapshots import CURRENT, write_mark
 from opentec.server.errors import NotRunning
 from opentec.server.instance import Instance
-from opentec.server.start import write_current
 from tests.commands.rows import row
 from tests.commands.running import FakeProcess, Runner, lines
 
@@ -48,7 +48,7 @@ def filled(instance: Instance) -> Instance:
         await repository.close()
 
     asyncio.run(commit())
-    write_current(instance.rule_bases, snapshot(instance.directory / "rules", instance.rule_bases))
+    write_mark(instance.rule_bases, CURRENT, snapshot(instance.directory / "rules", instance.rule_bases))
     return instance
 
 

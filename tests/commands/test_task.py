@@ -240,8 +240,9 @@ def test_what_is_not_there(tec: Runner, lease: Lease, process: Process) -> None:
     ("programs", "forwards", "said"),
     [
         (0, 0, "nothing waits"),
-        (2, 0, "2 programs wait or run"),
-        (1, 3, "1 programs wait or run, 3 events wait for another server; `tec task log` shows them"),
+        (2, 0, "2 programs wait or run; `tec task log` shows more"),
+        (1, 3, "1 program waits or runs, 3 events wait for another server; `tec task log` shows more"),
+        (0, 1, "1 event waits for another server; `tec task log` shows more"),
     ],
 )
 def test_status_says_what_waits(programs: int, forwards: int, said: str) -> None:

@@ -184,6 +184,7 @@ IN = "TEC_CLASS: A ISA EVENT DEFINES { "
         ),
         (f"{IN}a: STRING, default = 'x; }};", "1:55: the quote is not closed in this line; a text ends with the quote"),
         ('"x', "1:1: the quote is not closed in this line"),
+        ("% text", "1:1: expected ENUMERATION or TEC_CLASS, found '%'; a comment begins with #"),
         ("TEC_CLASS: A ISA EVENT; = x", "1:25: expected ENUMERATION or TEC_CLASS, found '='"),
         (f"{IN}a: STRING; }}; x;", "1:48: expected ENUMERATION or TEC_CLASS, found 'x'"),
         (f"{IN}a: STRING; {{ }};", "1:45: expected '}' or a name, found '{'"),

@@ -34,8 +34,14 @@ def test_the_rule_base_folder_will_do(folder: Path) -> None:
 
 
 def test_load_classes_gives_the_order_and_the_selection(folder: Path) -> None:
-    (folder / ".load_classes").write_text("# order\n\nroot.baroc # first\r\n tec.baroc\n")
+    (folder / ".load_classes").write_text("# order\n\nroot.baroc # first\r\n tec.baroc\n# a.baroc\n")
     assert list(load_classes(folder).classes) == ["EVENT", "Tec"]
+
+
+def test_a_class_file_that_is_not_named_is_not_forgotten(folder: Path) -> None:
+    (folder / ".load_classes").write_text("root.baroc\ntec.baroc\n")
+    (found,) = messages(folder)
+    assert found.startswith(".load_classes:2:1: a.baroc lies in DIR, but is not named here; add a line with it; a comm")
 
 
 def test_a_wrong_order_says_where_the_parent_is(folder: Path) -> None:
@@ -45,7 +51,7 @@ def test_a_wrong_order_says_where_the_parent_is(folder: Path) -> None:
 
 
 def test_files_that_are_missing_or_named_twice(folder: Path) -> None:
-    (folder / ".load_classes").write_text("root.baroc\ntce.baroc\nqqqqqq\nroot.baroc\n")
+    (folder / ".load_classes").write_text("root.baroc\ntce.baroc\nqqqqqq\nroot.baroc\n# a.baroc tec.baroc\n")
     twin, unknown, twice = (found.partition("\n")[0] for found in messages(folder))
     assert twin == ".load_classes:2:1: there is no file 'tce.baroc' in DIR; did you mean tec.baroc?"
     assert unknown.startswith(".load_classes:3:1: there is no file 'qqqqqq' in DIR; the files of DIR are listed here")

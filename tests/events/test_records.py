@@ -26,7 +26,7 @@ def test_an_event_is_named_by_its_key() -> None:
     assert key_name((1772352000, 3, 2)) == "1772352000.3.2"
     assert parse_key("1772352000.3") == (1772352000, 3, 1)
     assert parse_key("1772352000.3.2") == (1772352000, 3, 2)
-    for wrong in ("1772352000", "a.b", "1.2.3.4", "1.-2"):
+    for wrong in ("1772352000", "a.b", "1.2.3.4", "1.-2", "9223372036854775808.1"):
         with pytest.raises(ValueError, match="is not an event"):
             parse_key(wrong)
 

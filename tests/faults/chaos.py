@@ -132,6 +132,7 @@ def senders_for(cluster: Cluster, folder: Path, rate: float) -> list[tuple[Sende
         "repeats": (plans.REPEATED, rate * 0.2),
         "problems": (plans.PROBLEMS, rate * 0.2),
         "wrong": (plans.WRONG, rate * 0.1),
+        "state": (plans.REMEMBERED, rate * 0.1),
         "programs": (plans.programs(str(folder)), 2.0),
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.faults.client import Sender
 from tests.faults.logview import EVENT, HAS_OUTCOME, NOTICE, LogView, name_of
+from tests.faults.memory import Memory
 from tests.faults.plans import PLAIN, REPEATS, Fate, Plan, pair, subject
 
 STORED, DROPPED, REJECTED, FAILED, FIRED = 1, 2, 3, 4, 7
@@ -36,6 +37,7 @@ class Verdict:
     rejected: int = 0
     closed: int = 0
     programs: int = 0
+    remembered: int = 0  # events that bear what rules remembered
     lines: int = 0  # of the tailed log that are stored
     waiting: int = 0  # records without an outcome
     epochs: int = 0  # that got as far as opening the port
@@ -88,6 +90,8 @@ class Checker:
         self._outcomes: dict[int, tuple[int, int | None]] = {}  # of events of the senders
         self._epochs: set[int] = set()
         self._end = 0
+        self._end_time = 0
+        self._memory = Memory()
 
     def check(self, *, finished: bool = True) -> Verdict:
         """`finished`: the server was stopped and had processed everything."""
@@ -99,10 +103,12 @@ class Checker:
             self._read_notices(connection)
             self._read_programs(connection)
             self._read_repository(connection, finished)
+            self._memory.read_timers(connection, self._end_time, finished)
         finally:
             connection.close()
         for sent in self._sent.values():
             self._judge(sent)
+        self._judge_memory()
         return self._verdict
 
     # -- the log ----------------------------------------------------------------------------------------------------
@@ -117,7 +123,7 @@ class Checker:
                 first[epoch] = NOTICE
             if record.position < self._end:
                 verdict.problems.append(f"{name_of(record.position)} comes behind {name_of(self._end)}")
-            self._end = record.after
+            self._end, self._end_time = record.after, record.time
             if record.kind in HAS_OUTCOME:
                 self._wanted.append(record.position)
             else:
@@ -165,8 +171,8 @@ class Checker:
         closings: Counter[str] = Counter()
         lines: Counter[int] = Counter()
         repeats: dict[str, list[tuple[int, int]]] = {}
-        query = 'SELECT eid, position, "class", status, repeat_count, slots FROM event ORDER BY eid'
-        for eid, position, class_name, status, repeat_count, text in connection.execute(query):
+        query = 'SELECT eid, position, "class", status, severity, repeat_count, slots FROM event ORDER BY eid'
+        for eid, position, class_name, status, severity, repeat_count, text in connection.execute(query):
             if not class_name.startswith("Load_"):
                 continue
             slots = json.loads(text) if text else {}
@@ -175,6 +181,8 @@ class Checker:
                 continue
             if class_name == "Load_Closed":
                 closings[slots["subject"]] += 1
+                continue
+            if self._memory.take(eid, class_name, severity, slots):
                 continue
             sent = self._by_name.get(slots.get("sender", ""))
             if sent is None:
@@ -241,6 +249,19 @@ class Checker:
             if closings[name] > 1:
                 verdict.doubled.append(f"the event derived from the recovery of {name}: {closings[name]} times")
         verdict.problems += [f"{name} was closed without a recovery" for name in closings if name not in recovered]
+
+    def _judge_memory(self) -> None:
+        stored = [
+            (sent.sender.name, number)
+            for sent in self._sent.values()
+            for number, positions in sent.positions.items()
+            if sent.plan.fate(number) is Fate.REMEMBERED and any(self._outcomes.get(at) for at in positions)
+        ]
+        lost, doubled = self._memory.judge(stored)
+        self._verdict.remembered = len(stored)
+        self._verdict.lost += lost
+        self._verdict.doubled += doubled
+        self._verdict.problems += self._memory.problems
 
     def _read_notices(self, connection: sqlite3.Connection) -> None:
         verdict = self._verdict

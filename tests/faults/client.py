@@ -157,7 +157,8 @@ class Sender:
 
     async def session(self, server: Address) -> None:
         """One connection, to its end."""
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(*server), self.patience.greeting)
+        async with asyncio.timeout(self.patience.greeting):  # not wait_for, which may swallow a cancellation
+            reader, writer = await asyncio.open_connection(*server)
         try:
             await self._greet(reader, writer)
             work = [asyncio.ensure_future(self._read(reader)), asyncio.ensure_future(self._write(writer))]
@@ -180,7 +181,8 @@ class Sender:
             told = self.tailed
             declared = f"scope='{told.scope}';path='{told.path}';generation='{told.generation}'"
             writer.write(frame(f"$FILE;number=1;{declared};END"))
-        _, name, slots = await asyncio.wait_for(read_frame(reader), self.patience.greeting)
+        async with asyncio.timeout(self.patience.greeting):
+            _, name, slots = await read_frame(reader)
         if name == "$BUSY":
             await asyncio.sleep(int(slots["retry_ms"]) / 1000)
         if name not in ("$WELCOME", "$UNKNOWN"):
@@ -200,7 +202,8 @@ class Sender:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while not self.drained:
             try:
-                sequence, name, slots = await asyncio.wait_for(read_frame(reader), self.patience.acknowledgement)
+                async with asyncio.timeout(self.patience.acknowledgement):
+                    sequence, name, slots = await read_frame(reader)
             except TimeoutError:
                 if not self._waiting:
                     continue
@@ -233,7 +236,8 @@ class Sender:
                 await asyncio.sleep(min(pause, 0.2))
                 continue
             try:
-                await asyncio.wait_for(self._room.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._room.wait()
             except TimeoutError:
                 continue
 

@@ -1,15 +1,20 @@
 """`python -m tests.faults.launch DIRECTORY NODE`: start a node as `tec start` does, with pauses that wait to be armed.
 
 A word `pause:PLACE:FILE` of TEC_TEST_HOOKS pauses at PLACE only once FILE.armed exists, so a test lets the server come
-up and work before it stops it between two steps. Further places, for `pause` and `kill`: dispatch.before-claim.
+up and work before it stops it between two steps. Further places, for `pause` and `kill`: dispatch.before-claim. Further
+rules, for `unsafe`: forget-SECTION, where SECTION is one of the rule state (`counter`, `global`, ...) or `timers`: what
+a rule process that begins anew is not told.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from opentec.rules.engine import Engine
 from opentec.server import dispatch, hooks
 from opentec.server.errors import ServerError
 from opentec.server.instance import Instance
@@ -17,6 +22,7 @@ from opentec.server.start import start_daemon
 
 _reach = hooks.reach
 _open = dispatch.Dispatch._open
+_prime = Engine.prime
 
 
 def reach(place: str) -> None:
@@ -33,9 +39,17 @@ async def opening(self: dispatch.Dispatch) -> None:
     await _open(self)
 
 
+def priming(self: Engine, events: Iterable[Any], timers: Iterable[Any], state: Mapping[str, Any]) -> None:
+    """As Engine.prime, without what is to be forgotten."""
+    kept = {key: value for key, value in state.items() if not hooks.unsafe(f"forget-{key.partition(':')[0]}")}
+    timers = [] if hooks.unsafe("forget-timers") else timers
+    _prime(self, events, timers, kept)
+
+
 def main(directory: str, node: str) -> int:
     hooks.reach = reach
     dispatch.Dispatch._open = opening  # type: ignore[method-assign]
+    Engine.prime = priming  # type: ignore[method-assign]
     try:
         word = start_daemon(Instance(Path(directory)), node, lambda text: print(text, file=sys.stderr))
     except ServerError as error:

@@ -18,6 +18,7 @@ class Fate(Enum):
     PROBLEM = "stored, then closed by the next event"
     RECOVERY = "stored, closes the one before, derives one event"
     PROGRAM = "stored, runs one program"
+    REMEMBERED = "stored, with what rules remember of those before (tests.faults.memory)"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ def _wrong(name: str, number: int) -> str:
     return _head("Load_Evnet" if number % 10 == 0 else "Load_Event", name, number) + "END"
 
 
+def _state(name: str, number: int) -> str:
+    return _head("Load_State", name, number) + "END"
+
+
 PLAIN = Plan(_plain, lambda number: Fate.STORED)
 REPEATED = Plan(_repeat, lambda number: Fate.STORED if number % REPEATS == 1 else Fate.COUNTED)
+REMEMBERED = Plan(_state, lambda number: Fate.REMEMBERED)
 PROBLEMS = Plan(_problem, lambda number: Fate.PROBLEM if number % 2 else Fate.RECOVERY)
 WRONG = Plan(_wrong, lambda number: Fate.REJECTED if number % 10 == 0 else Fate.STORED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,16 @@ import pytest
 from tests.faults import plans
 from tests.faults.checker import Checker, Verdict
 from tests.faults.client import Load, Sender
-from tests.faults.harness import Cluster
+from tests.faults.harness import Cluster, wait_for
 from tests.faults.logview import LogView
 
-PLANS = {"plain": plans.PLAIN, "repeats": plans.REPEATED, "problems": plans.PROBLEMS, "wrong": plans.WRONG}
+PLANS = {
+    "plain": plans.PLAIN,
+    "repeats": plans.REPEATED,
+    "problems": plans.PROBLEMS,
+    "wrong": plans.WRONG,
+    "state": plans.REMEMBERED,
+}
 
 
 @dataclass
@@ -41,6 +48,11 @@ class Instance:
             connection.close()
 
 
+def _fired(cluster: Cluster) -> int:
+    with closing(sqlite3.connect(f"file:{cluster.repository}?mode=ro", uri=True, timeout=10)) as connection:
+        return int(connection.execute("SELECT count(*) FROM event WHERE \"class\" = 'Load_Rang'").fetchone()[0])
+
+
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     folder = tmp_path_factory.mktemp("original")
@@ -53,6 +65,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         senders = [(sender(cluster, name, plan), plan) for name, plan in PLANS.items()]
         with Load([one for one, _ in senders]) as load:
             assert load.finish()
+        wait_for("both timers have fired", lambda: _fired(cluster) == 2)
         cluster.stop()
         yield Instance(cluster.directory, senders)
 
@@ -67,13 +80,14 @@ def test_a_sound_instance(instance: Instance) -> None:
     verdict = instance.check()
     assert verdict.sound, verdict
     assert verdict.summary() == {
-        "acked": 160,
-        "recorded": 160,
-        "stored": 40 + 8 + 40 + 36,
+        "acked": 200,
+        "recorded": 200,
+        "stored": 40 + 8 + 40 + 36 + 40,
         "counted": 32,
         "rejected": 4,
         "closed": 20,
         "programs": 0,
+        "remembered": 40,
         "lines": 0,
         "waiting": 0,
         "epochs": 1,
@@ -84,10 +98,20 @@ def test_a_sound_instance(instance: Instance) -> None:
     }
 
 
+def test_a_timer_that_still_waits_is_not_lost(instance: Instance) -> None:
+    rang = f"{an_event('state', 20)} AND {RANG}"
+    instance.sql(f"DELETE FROM event WHERE {rang}", f"INSERT INTO timer VALUES (99, 1 << 62, {WOKEN}, '')")
+    assert instance.check().sound
+
+
 def an_event(name: str, number: int) -> str:
     return f"json_extract(slots, '$.sender') = '{name}' AND json_extract(slots, '$.number') = {number}"
 
 
+SLOTS = "UPDATE event SET slots = json_set(slots"
+DERIVED = "\"class\" = 'Load_Tenth'"
+RANG = "\"class\" = 'Load_Rang'"
+WOKEN = f"(SELECT eid FROM event WHERE {an_event('state', 20)} AND \"class\" = 'Load_State')"
 POSITION = f"(SELECT position FROM event WHERE {an_event('plain', 7)})"
 
 
@@ -122,6 +146,35 @@ POSITION = f"(SELECT position FROM event WHERE {an_event('plain', 7)})"
         (["UPDATE event SET repeat_count = 5 WHERE repeat_count = 4"], "doubled", "counts 5 repeats, 4 came"),
         (["UPDATE event SET status = 'OPEN' WHERE status = 'CLOSED'"], "lost", "the closing of"),
         (["DELETE FROM event WHERE \"class\" = 'Load_Closed'"], "lost", "derived from the recovery"),
+        ([f"{SLOTS}, '$.before', 6) WHERE {an_event('state', 8)}"], "lost", "state 8: before is 6, not 7"),
+        ([f"{SLOTS}, '$.kept', 8) WHERE {an_event('state', 8)}"], "lost", "state 8: kept is 8, not 7"),
+        ([f"{SLOTS}, '$.paired', 5) WHERE {an_event('state', 8)}"], "lost", "state 8: paired is 5, not 7"),
+        ([f"{SLOTS}, '$.counted', 1) WHERE {an_event('state', 8)}"], "lost", "state 8: counted is 1, not 8"),
+        ([f"{SLOTS}, '$.asked', 9) WHERE {an_event('state', 8)}"], "lost", "state 8: asked is 9, not 8"),
+        (
+            [f"UPDATE event SET severity = 'MINOR' WHERE {an_event('state', 9)} AND \"class\" = 'Load_State'"],
+            "lost",
+            "state 9: severity is MINOR, not HARMLESS",
+        ),
+        (["DELETE FROM event WHERE \"class\" = 'Load_Tenth'"], "lost", "the tenth at state 10"),
+        (
+            [f"UPDATE event SET slots = json_set(slots, '$.number', 20) WHERE {an_event('state', 10)} AND {DERIVED}"],
+            "doubled",
+            "the tenth at state 20: 2 times, 1 expected",
+        ),
+        ([f"DELETE FROM event WHERE {an_event('state', 20)} AND {RANG}"], "lost", "the timer of state 20"),
+        ([f"INSERT INTO timer VALUES (99, 1, {WOKEN}, '')"], "problems", "timer of state 20 was due and has not fired"),
+        (
+            [f"INSERT INTO timer VALUES (99, 1 << 62, {WOKEN}, '')"],
+            "doubled",
+            "the timer of state 20: 2 times, 1 expected",
+        ),
+        (["INSERT INTO timer VALUES (99, 1 << 62, 1, '')"], "problems", "a timer waits for event 1, which set none"),
+        (
+            [f"UPDATE event SET slots = json_set(slots, '$.number', 41) WHERE {an_event('state', 40)} AND {RANG}"],
+            "problems",
+            "Load_Rang for state 41, which is not there",
+        ),
         (["DELETE FROM event WHERE \"class\" = 'TEC_Start'"], "problems", "epoch 1 posted 0 notices"),
         ([f"UPDATE outcome SET disposition = 2 WHERE position = {POSITION}"], "problems", "disposition 2, 1 expected"),
         (["UPDATE repository SET position = position - 1"], "problems", "the repository stopped at"),

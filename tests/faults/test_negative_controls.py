@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.checker import check
-from tests.faults.client import Tailed
+from tests.faults import plans
+from tests.faults.checker import Checker, check
+from tests.faults.client import Sender, Tailed
 from tests.faults.courses import BEFORE, LATE, Course, Pause
 from tests.faults.hand import Hand
 from tests.faults.harness import wait_for
@@ -77,8 +78,9 @@ def test_publishing_before_the_check_doubles(tmp_path: Path, unsafe: str) -> Non
             course.wait_stored(LATE)
             published.release()
         assert not course.hand.acknowledged(LATE)
-        claim.release()
+        # first, since brown may find that it cannot go on as soon as it is let go
         course.hand.deliver(course.brown, LATE)
+        claim.release()
         master.signal(signal.SIGCONT)
         if unsafe:
             verdict = course.abort()
@@ -121,8 +123,8 @@ def test_no_epoch_check_in_the_transaction_doubles(tmp_path: Path, unsafe: str) 
         else:
             wait_for("black's tec_dispatch ends", lambda: not dispatch.alive)
         assert not course.hand.acknowledged(LATE)
-        first.release()
         course.hand.deliver(course.brown, LATE)
+        first.release()
         master.signal(signal.SIGCONT)
         if unsafe:
             verdict = course.abort()
@@ -188,3 +190,38 @@ def test_no_coverage_of_a_tailed_file_doubles(tmp_path: Path, unsafe: str) -> No
         assert len(verdict.lost) == (0 if unsafe else 10), verdict
         assert all("node2" in item for item in verdict.lost)
         assert not verdict.problems
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "first"),
+    [
+        ("counter", "what rules knew at state 26: counted is 1, not 6"),
+        ("global", "what rules knew at state 26: before is 0, not 25"),
+        ("recorded", "what rules knew at state 26: kept is 0, not 25"),
+        ("fact", "what rules knew at state 26: paired is 0, not 25"),
+        ("timers", "the timer of state 20 was due and has not fired"),
+        ("", ""),
+    ],
+)
+def test_a_rule_process_that_begins_anew_and_has_forgotten_something_loses(
+    tmp_path: Path, forgotten: str, first: str
+) -> None:
+    with Course(tmp_path, black=f"unsafe:forget-{forgotten}" if forgotten else NO_HELPERS) as course:
+        sender = Sender([], lambda number: plans.REMEMBERED.text("state", number), "state")
+        with Hand("state", sender) as hand:
+            hand.deliver(course.black, 25)
+            count = "SELECT count(*) FROM event WHERE \"class\" = 'Load_State'"
+            wait_for("25 are stored", lambda: course.ask(count) == 25)
+            rule = course.cluster.process("black", "tec_rule")
+            rule.signal(signal.SIGKILL)
+            hand.deliver(course.black, 40)
+            wait_for("40 are stored", lambda: course.ask(count) == 40)
+            if forgotten == "timers":  # that of event 40 comes later
+                rang = "SELECT count(*) FROM event WHERE \"class\" = 'Load_Rang'"
+                wait_for("a timer has fired", lambda: course.ask(rang) == 1)
+        course.cluster.stop()
+        senders = [(sender, plans.REMEMBERED), (course.hand.promise, plans.PLAIN)]
+        verdict = Checker(course.cluster.directory, senders).check()
+        assert verdict.sound == (not forgotten), verdict
+        if forgotten:
+            assert (verdict.problems if forgotten == "timers" else verdict.lost)[0] == first, verdict

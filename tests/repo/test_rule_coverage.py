@@ -20,7 +20,6 @@ from opentec.rules.predicates import (
     counters,
     definitions,
     keys,
-    slots,
     windows,
 )
 from opentec.rules.predicates import facts as recorded
@@ -137,7 +136,7 @@ def test_every_setting_is_on_the_page(setting: str) -> None:
     "limit",
     [
         *(evaluation.DERIVED_LIMIT, evaluation.PROGRAM_LIMIT, evaluation.DID_LIMIT, running.CHANGE_DEPTH),
-        *(clauses.CALL_DEPTH, facts.FACT_LIMIT, terms.TEXT_LIMIT, terms.LIST_LIMIT, slots.SLOT_ITEMS),
+        *(clauses.CALL_DEPTH, facts.FACT_LIMIT, terms.TEXT_LIMIT, terms.LIST_LIMIT, evaluation.SLOT_ITEMS),
         *(counters.COUNTER_LIMIT, windows.KEY_LIMIT, definitions.LIMIT, activity.COUNT_LIMIT, keys.KEY_LIMIT),
         *(globals_.GLOBAL_LIMIT, recorded.RECORD_LIMIT, effects.FIRED_LIMIT, batching.RULES_SIZE // 1024),
         *(Settings().step_limit, Settings().cache_size, rulebase_sources.MAX_RULE_SETS),

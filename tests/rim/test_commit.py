@@ -40,6 +40,8 @@ async def test_a_batch_writes_all_its_parts(repository: Repository) -> None:
     assert await repository.outcome(100) == OutcomeRow(100, Disposition.STORED, 1, SECOND, 1, None, '["r"]')
     assert await repository.timers() == [TimerRow(7, 9_000_000, 1, "{}")]
     assert await repository.rule_state() == {"f": 3, "globals": {"a": [1, "x"]}}
+    assert await repository.rule_value("globals") == {"a": [1, "x"]}
+    assert await repository.rule_value("global") is None
     task = await repository.outbox_task("a1")
     assert task is not None
     assert (task.status, task.eid, task.data) == ("waiting", 1, "[]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -206,6 +207,18 @@ async def test_a_closed_repository_says_so(repository: Repository) -> None:
         await repository.position()
     with pytest.raises(RepositoryUnavailable, match="closed"):
         await repository.commit(Batch(before=0, after=1), 1)
+
+
+@pytest.mark.parametrize("turns", range(0, 24, 3))
+async def test_a_query_that_is_under_way_ends_before_the_end(repository: Repository, turns: int) -> None:
+    """Whoever asks a connection that is being closed may wait for ever."""
+    asked = [asyncio.ensure_future(repository._driver._read("SELECT 1", ())) for _ in range(3)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await repository.close()
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert answer == [(1,)] or isinstance(answer, RepositoryUnavailable)
 
 
 async def test_a_lost_connection_is_told(repository: Repository) -> None:

@@ -46,11 +46,15 @@ TEC_CLASS: Link_Up ISA Link;
 """
 
 
+def shipped_classes() -> str:
+    """The text of the classes that every rule base has."""
+    folder = Path(__file__).parents[2] / "rules/default/TEC_CLASSES"
+    return "".join((folder / name).read_text(encoding="utf-8") + "\n" for name in ("root.baroc", "tec.baroc"))
+
+
 @cache
 def classes() -> ClassTable:
-    folder = Path(__file__).parents[2] / "rules/default/TEC_CLASSES"
-    shipped = [(folder / name).read_text(encoding="utf-8") for name in ("root.baroc", "tec.baroc")]
-    return classes_of("\n".join([*shipped, CLASSES]))
+    return classes_of(shipped_classes() + CLASSES)
 
 
 def rule_base(*texts: str, check: bool = True, name: str = "test", content_hash: str = "", **settings: Any) -> RuleBase:

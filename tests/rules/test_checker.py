@@ -19,6 +19,7 @@ TEC_CLASS : Disk_OK ISA Disk; END
 """
 PREDICATES = {
     "drop_received_event": {0},
+    "received_event_dropped": {0},
     "drop_change_request": {0},
     "true": {0},
     "fail": {0},
@@ -145,8 +146,9 @@ def test_filters(table: ClassTable, event: str, message: str) -> None:
         ("@!", "predicate '!' is not defined; commit_action ends an action"),
         ("_e @+ 1", "predicate '+' is not defined; it computes a value, which '_x is ...' takes"),
         ("@commit_set(_e)", "commit_set takes 0 arguments, not 1"),
-        ("@get_time", "get_time takes 1 argument, not 0"),
-        ("@first_duplicate(_e)", "first_duplicate takes 2 or 3 arguments, not 1"),
+        ("@get_time", "get_time takes 1 argument, not 0; write get_time(_seconds)"),
+        ("@first_duplicate(_e)", "first_duplicate takes 2 or 3 arguments, not 1; write first_duplicate(_event, event: "
+         "_dup where [...]) or first_duplicate(_event, event: _dup where [...], _ref - before - after)"),
         ("not(@zzz)", "predicate 'zzz' is not defined"),
         ("(commit_set -> @zzz ; commit_rule)", "predicate 'zzz' is not defined"),
         ("\\+ (commit_set ; @zzz)", "predicate 'zzz' is not defined"),
@@ -161,6 +163,8 @@ def test_filters(table: ClassTable, event: str, message: str) -> None:
         ("set_event_severity(@_evnt, 'FATAL')", "variable _evnt has no value here, but set_event_severity needs an event"),
         ("set_event_severity(@_even, 'FATAL'), _event = 1", "variable _even has no value here, but set_event_severity needs an event"),
         ("link_effect_to_cause(_e, @_c)", "variable _c has no value here, but link_effect_to_cause needs an event"),
+        ("add_to_repeat_count(@Event, 1)", "add_to_repeat_count needs an event here, not 'Event'; give its variable; "
+         "a variable begins with '_', as in _Event"),
         ("add_to_repeat_count(@1, 1)", "add_to_repeat_count needs an event here, not 1; give its variable"),
         ("set_event_severity(_e, @'FATL')", "slot 'severity' of class Disk: 'FATL' is not a SEVERITY (UNKNOWN, HARMLESS, WARNING, MINOR, CRITICAL, FATAL); did you mean 'FATAL'?"),
         ("_x = _e, change_event_status(_x, @'CLOSE')", "slot 'status' of class EVENT: 'CLOSE' is not a STATUS (OPEN, RESPONSE, ACK, CLOSED); did you mean 'CLOSED'?"),

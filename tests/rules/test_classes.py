@@ -55,7 +55,8 @@ def test_solutions(body: str, expected: list[str]) -> None:
 def test_a_search_for_classes_costs_steps() -> None:
     body = "forall(member(_, [1, 2, 3, 4, 5, 6, 7, 8, 9]), \\+ bo_is_super_of('Link_Up', _)), _x = 1"
     assert solutions(body, step_limit=1000) == ["1"]
-    assert solutions(body, step_limit=100) == ["action 'action_1' was stopped after 100 steps, the limit of a record"]
+    stopped = "action 'action_1' was stopped after 100 steps, the limit of a record (step_limit)"
+    assert solutions(body, step_limit=100) == [stopped]
 
 
 def test_a_printed_class_tree_is_a_note() -> None:

@@ -282,11 +282,12 @@ def test_quarantined_records_end_failed_and_do_nothing() -> None:
         kit.log.tick(2),
         kit.log.record(Kind.QUARANTINE, 3),
     ]
-    kit.engine.quarantine(record.position for record in records[:3])
+    kit.engine.quarantine({record.position: "it hung" for record in records[:3]})
     before = kit.engine.state_hash()
     for record in records:
         kit.process(record)
     assert dispositions(kit.effects) == [Disposition.FAILED] * 2
+    assert [made.outcome.reason for made in kit.effects if made.outcome] == ["set aside: it hung"] * 2
     assert kit.engine.state_hash() == before
     assert kit.stored() == []
 

@@ -122,6 +122,7 @@ def solutions(body: str, check: bool = True, **slots: object) -> list[str]:
         ("length([a, b], _x)", ["2"]),
         ("length(_x, 2), _x = [1, 2]", ["[1, 2]"]),
         ("length(_y, _x)", ["length needs a list"]),
+        ("length(_y, 100001), _x = 1", ["length makes a list of 0 to 100000 items, not of 100001"]),
         ("append([1], [2], _x)", ["[1, 2]"]),
         ("append(_x, [2], [1, 2])", ["[1]"]),
         ("append(_x, _, [1, 2])", ["[]", "[1]", "[1, 2]"]),

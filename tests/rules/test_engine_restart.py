@@ -92,6 +92,12 @@ BASES = {base.content_hash: base for base in (BASE, OTHER)}
 Engine(BASE, IndexedSelector())  # sets the limit of recursion, which hypothesis does not want to see changed later
 
 HOSTS = st.sampled_from(["h1", "h2", "h3"])
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"cache_size": 9},
+    {"trace": {"names": ["Disk", "h1"], "hours": 1}},
+    {"trace": {"names": ["Disk"], "hours": 0}},
+]
 STEP = st.one_of(
     st.tuples(
         st.just("event"),
@@ -108,7 +114,7 @@ STEP = st.one_of(
         ),
     ),
     st.tuples(st.just("tick")),
-    st.tuples(st.just("activate"), st.sampled_from(sorted(BASES)), st.sampled_from([{}, {"cache_size": 9}])),
+    st.tuples(st.just("activate"), st.sampled_from(sorted(BASES)), st.sampled_from(SETTINGS)),
 )
 STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 1.0, 4.0, 11.0]), STEP), min_size=5, max_size=60)
 

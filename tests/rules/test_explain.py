@@ -9,19 +9,16 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from opentec.events.records import Disposition
+from opentec.events.records import Disposition, Record
 from opentec.rules.batching import RULES_SIZE, BatchBuilder, stored_rules
 from opentec.rules.effects import Effects, Explained, Fired
 from opentec.rules.engine import Engine
 from opentec.rules.explain import NO_LIMIT, brief
 from opentec.rules.selectors.indexed import IndexedSelector
 from opentec.rules.terms import Ref, Struct
-from opentec.rules.traced import LONGEST_HOURS, LONGEST_NAME, NAMES
 from tests.rules.engine_kit import START, Kit, Repository
 from tests.rules.goal_kit import RULE
 from tests.rules.test_engine_restart import BASE, STEPS, Server, make_records
-
-HOUR = 3600
 
 
 def explained(effects: Effects) -> list[Explained]:
@@ -168,6 +165,31 @@ def test_an_error_is_told_where_it_was_told_before() -> None:
     assert one.did[0].startswith("failed at set1.rls:1: ")
 
 
+GUARDED = """
+rule: g: ( event: _e of_class 'Link_Down' where [ hostname: _h ],
+  reception_action: a: ( global_exists(g, on), erase_globals(g), add_to_repeat_count(_e, 1) ),
+  reception_action: b: ( get_global_var(g, mode, yes, no), set_event_message(_e, b) ),
+  reception_action: c: ( true ) ).
+rule: off: ( event: _e of_class 'Link_Down' where [ msg: equals x ], action: ( global_exists(g, on), fail ) ).
+rule: on: ( event: _e of_class 'Link_Up' where [ ],
+  action: ( set_global_var(g, on, 1), set_global_var(g, mode, yes) ) ).
+"""
+
+
+def test_a_first_goal_that_is_asked_before_the_rule_is() -> None:
+    kit = traced(GUARDED)
+    closed = "action b ended at set1.rls:4: get_global_var(g, mode, yes, no)"
+    off = "action action_1 ended at set1.rls:6: global_exists(g, on)"
+    assert no(kit.event(0, "Link_Down", hostname="h")) == [
+        "action a ended at set1.rls:3: global_exists(g, on)",
+        closed,
+        off,
+    ]
+    kit.event(1, "Link_Up")
+    # open while it ran and closed behind it
+    assert no(kit.event(2, "Link_Down", hostname="h")) == [closed, off]
+
+
 def test_a_rule_that_has_nothing_to_do() -> None:
     kit = traced(RULE.format(body="true").replace("action:", "redo_action:"))
     assert no(kit.event(0, "Link_Down")) == ["it has no action for this case"]
@@ -269,7 +291,8 @@ def test_change_rules(where: str, sender: str, attribute: str, value: str, body:
     kit = traced(text)
     (event,) = kit.event(0, "Link_Down").inserted
     effects = kit.change(1, event.key, status="ACK")
-    assert [(one.rule, one.event, one.no) for one in explained(effects) if one.no][0] == ("c", str(event), [said])
+    one = next(one for one in explained(effects) if one.no)
+    assert (one.rule, one.event, one.no) == ("c", str(event), [said])
     assert effects.outcome is not None
     assert effects.outcome.disposition == Disposition.APPLIED
 
@@ -284,86 +307,6 @@ def test_a_change_rule_within_itself() -> None:
         ([], ["action a ended at set1.rls:2: _a == status with _a = 'severity'"]),
         (["a"], ["action a ended at set1.rls:2: _v == x with _v = 'ACK'"]),
     ]
-
-
-# what is traced
-
-
-def trace(kit: Kit, at: float, *names: str, hours: int = 1) -> Effects:
-    return kit.process(kit.log.activate(at, kit.base, trace={"names": list(names), "hours": hours}))
-
-
-def test_a_class_with_all_that_inherit_from_it_and_a_host() -> None:
-    kit = Kit(RULE_ON.format(classes="'EVENT'", where="msg: equals x"))
-    assert no(kit.event(0, "Disk_Full")) == []
-    effects = trace(kit, 1, "Disk", "Web1")
-    assert effects.outcome is not None
-    assert (effects.outcome.disposition, effects.outcome.reason) == (Disposition.APPLIED, "traced: Disk, Web1")
-    assert len(no(kit.event(2, "Disk_Full"))) == 1
-    assert len(no(kit.event(2, "Link_Up", hostname="web1"))) == 1
-    assert no(kit.event(2, "Link_Up", hostname="web2")) == []
-    trace(kit, 3, "Disk", hours=0)
-    assert no(kit.event(4, "Disk_Full")) == []
-    assert len(no(kit.event(4, "Disk_Full", hostname="WEB1"))) == 1
-    effects = trace(kit, 5, hours=0)
-    assert effects.outcome is not None
-    assert effects.outcome.reason == "traced: nothing"
-    assert no(kit.event(6, "Disk_Full", hostname="web1")) == []
-    assert "trace" not in kit.repository.state
-
-
-def test_a_trace_ends_by_itself() -> None:
-    kit = Kit(RULE_ON.format(classes="'EVENT'", where="msg: equals x"))
-    trace(kit, 0, "Disk")
-    trace(kit, 0, "Link", hours=2)
-    assert len(no(kit.event(HOUR - 0.001, "Disk_Full"))) == 1
-    assert no(kit.event(HOUR, "Disk_Full")) == []
-    assert kit.repository.state["trace"] == [["Link", (START + 2 * HOUR) * 1_000_000]]
-    assert len(no(kit.event(HOUR + 1, "Link_Up"))) == 1
-    kit.tick(2 * HOUR)
-    assert "trace" not in kit.repository.state
-    assert no(kit.event(2 * HOUR, "Link_Up")) == []
-
-
-def test_a_trace_survives_a_restart_and_another_rule_base() -> None:
-    kit = Kit(RULE_ON.format(classes="'EVENT'", where="msg: equals x"))
-    trace(kit, 0, "Disk")
-    kit.engine = kit.repository.prime(Engine(kit.base, IndexedSelector()))
-    assert len(no(kit.event(1, "Disk_Full"))) == 1
-    other = msgspec.structs.replace(kit.base, content_hash="2" * 64)
-    kit.engine.activate(other)
-    kit.process(kit.log.activate(2, other))
-    assert len(no(kit.event(3, "Disk_Full"))) == 1
-    # settings of the rule base are not the trace's affair
-    assert kit.repository.state["rule_base"] == ["2" * 64, "test", {}]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "reason"),
-    [
-        (["EVENT"], "a trace has names and hours"),
-        ({"names": "EVENT", "hours": 1}, "a list of names"),
-        ({"names": [1], "hours": 1}, "a list of names"),
-        ({"names": [], "hours": 1}, "a trace needs a name"),
-        ({"names": ["EVENT"], "hours": LONGEST_HOURS + 1}, "lasts 1 to 168 hours"),
-        ({"names": ["EVENT"], "hours": -1}, "lasts 1 to 168 hours"),
-        ({"names": ["EVENT"], "hours": True}, "lasts 1 to 168 hours"),
-        ({"names": ["x" * (LONGEST_NAME + 1)], "hours": 1}, "is not the name of a class or host"),
-        ({"names": ["a\nb"], "hours": 1}, "is not the name of a class or host"),
-        ({"names": [""], "hours": 1}, "is not the name of a class or host"),
-        ({"names": ["x"] * (NAMES + 1), "hours": 1}, "at most 20 names are traced, not 21"),
-        ({"names": [f"h{n}" for n in range(NAMES)], "hours": 1}, "21 names would be traced, 20 at most"),
-    ],
-)
-def test_what_cannot_be_traced_is_refused_and_changes_nothing(wanted: Any, reason: str) -> None:
-    kit = Kit("")
-    trace(kit, 0, "Disk")
-    before = kit.repository.state["trace"]
-    outcome = kit.process(kit.log.activate(1, kit.base, trace=wanted)).outcome
-    assert outcome is not None
-    assert outcome.disposition == Disposition.REFUSED
-    assert reason in (outcome.reason or "")
-    assert kit.repository.state["trace"] == before
 
 
 # what it changes: nothing
@@ -386,36 +329,91 @@ def without_explanations(effects: Effects) -> bytes:
     return msgspec.msgpack.encode(builder.build())
 
 
+class Telling(Server):
+    """A server that keeps the effects and the state hash of each record."""
+
+    everything = False
+
+    def __init__(self, engine: Engine, repository: Repository, size: int) -> None:
+        super().__init__(engine, repository, size)
+        self.seen: list[bytes] = []
+        self.hashes: list[str] = []
+
+    def process(self, record: Record) -> None:
+        self.engine.explain(self.everything)
+        self.builder = Builder(self.builder.before, self.seen)
+        super().process(record)
+        self.hashes.append(self.engine.state_hash())
+
+
+class Builder(BatchBuilder):
+    def __init__(self, before: int, seen: list[bytes]) -> None:
+        super().__init__(before)
+        self.seen = seen
+
+    def add(self, effects: Effects) -> None:
+        self.seen.append(without_explanations(effects))
+        super().add(effects)
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(STEPS)
 def test_effects_are_those_without_explanations(steps: list[Any]) -> None:
     records = make_records(steps)
-    plain = Server(Engine(BASE, IndexedSelector()), Repository(), 1)
-    told = Server(Engine(BASE, IndexedSelector()), Repository(), 1)
-    told.engine.explain(True)
-    for server in (plain, told):
-        server.effects = []  # type: ignore[attr-defined]
-    for record in records:
-        seen = []
-        for server in (plain, told):
-            process = server.engine.process
-
-            def keep(*given: Any, process: Any = process) -> Effects:
-                effects: Effects = process(*given)
-                seen.append(without_explanations(effects))
-                return effects
-
-            server.engine.process = keep  # type: ignore[method-assign]
+    seen: list[list[bytes]] = []
+    hashes: list[list[str]] = []
+    for everything in (False, True):
+        server = Telling(Engine(BASE, IndexedSelector()), Repository(), 1)
+        server.everything = everything
+        for record in records:
             server.process(record)
-            server.engine.process = process  # type: ignore[method-assign]
-        assert seen[0] == seen[1]
+        seen.append(server.seen)
+        hashes.append(server.hashes)
+    assert seen[0] == seen[1]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("drop_ends", [False, True])
+def test_goals_that_are_asked_first_make_no_difference(drop_ends: bool) -> None:
+    text = (
+        GUARDED
+        + """
+    change_rule: c: ( event: _e of_class 'Disk' where [ ], sender: _s, attribute: status set_to _v,
+      action: ( global_exists(g, on), drop_change_request ), action: ( set_event_message(_e, changed) ) ).
+    rule: d: ( event: _e of_class 'Link' where [ ], action: ( first_instance(event: _d of_class 'Disk' where [ ]),
+      drop_received_event, change_event_status(_d, 'ACK') ) ).
+    rule: after: ( event: _e of_class 'Link' where [ ], action: ( generate_event('Disk_OK', []) ) )."""
+    )
+    plain, told = Kit(text, drop_ends=drop_ends), traced(text, drop_ends=drop_ends)
+    for at, name in enumerate(["Disk_Full", "Link_Down", "Link_Up", "Link_Down", "Link_Down", "Disk_OK", "Link_Down"]):
+        one, other = (kit.event(at, name, hostname="h") for kit in (plain, told))
+        assert without_explanations(one) == without_explanations(other)
         assert plain.engine.state_hash() == told.engine.state_hash()
+    assert any(explained(effects) for effects in told.effects)
+
+
+def test_filters_that_cannot_be_tested_make_no_difference() -> None:
+    """What they cost counts once, and what they complain of is said once."""
+    text = "rule: big: ( event: _e of_class 'Disk' where [ tags: _t, acl: _t ], action: ( true ) ).\n" + THREE
+    plain, told = Kit(text, step_limit=1000), traced(text, step_limit=1000)
+    for at in range(3):
+        tags = ["x"] * 20_000
+        one, other = (kit.event(at, "Disk_Full", tags=tags, acl=[*tags[:-1], "y"]) for kit in (plain, told))
+        assert without_explanations(one) == without_explanations(other)
+        assert plain.engine._run.steps == told.engine._run.steps
+        assert plain.engine.state_hash() == told.engine.state_hash()
+    assert plain.stored("TEC_Error")
+    assert no(told.effects[0])[0].startswith("the filter cannot be tested: ")
 
 
 def test_a_difference_would_be_seen() -> None:
     """The comparison of the property takes two engines for different that are."""
     one, other = Kit(RULE_ON.format(classes="'EVENT'", where="")), Kit(RULE_ON.format(classes="'Disk'", where=""))
     assert without_explanations(one.event(0, "Link_Up")) != without_explanations(other.event(0, "Link_Up"))
+    told = Kit()
+    told.engine = Engine(BASE, IndexedSelector())
+    told.engine.explain(True)
+    assert {one.rule for one in explained(told.event(0, "Disk_Full", hostname="h3"))} == {"duplicates", "cause"}
 
 
 def test_the_step_limit_stops_at_the_same_place() -> None:
@@ -448,7 +446,7 @@ def test_reasons_are_limited_for_one_record() -> None:
 
 
 def test_what_is_stored_is_limited_and_rules_that_did_not_fire_go_first() -> None:
-    no_reasons = [Explained("set", f"no{n}", [], [], "", None, ["x" * 300]) for n in range(400)]
+    no_reasons = [Explained("set", f"no{n}", [], [], "", None, ["x" * 300]) for n in range(700)]
     some = [Fired("set", f"r{n}", ["a"], ["x" * 390] * 100, "", None) for n in range(5)]
     text = stored_rules([*no_reasons[:200], *some, *no_reasons[200:]])
     entries = json.loads(text)
@@ -456,7 +454,7 @@ def test_what_is_stored_is_limited_and_rules_that_did_not_fire_go_first() -> Non
     names = [entry[1] for entry in entries]
     assert [name for name in names if name.startswith("r")] == ["r0", "r1", "r2", "r3", "r4"]
     assert entries[-1][:3] == ["", "", []]
-    assert entries[-1][3] == [f"{405 - len(entries) + 1} more rules are left out: too much for one record"]
+    assert entries[-1][3] == [f"{705 - len(entries) + 1} more rules are left out: too much for one record"]
 
 
 def test_an_entry_is_limited_too() -> None:

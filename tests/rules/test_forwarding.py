@@ -13,7 +13,7 @@ from opentec.events.errors import SourceErrors
 from opentec.events.text import format_event, parse_event
 from opentec.rules.destinations import FILE, Destination, parse_destinations
 from opentec.rules.effects import Effects
-from opentec.rules.rulebase import snapshot
+from opentec.rules.rulebase import load_rule_base, snapshot
 from tests.rules.engine_kit import START, Kit, classes
 
 RULE = "rule: r: ( event: _e of_class 'Disk' where [ ], reception_action: ( {body} ) )."
@@ -204,3 +204,27 @@ def test_a_rule_base_with_a_wrong_one_is_refused(folder: Path, tmp_path: Path, d
     with pytest.raises(SourceErrors) as error:
         snapshot(folder, tmp_path / "snapshots")
     assert f"{FILE}:1:1: " in str(error.value) and message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("conf", "goal", "message"),
+    [
+        ("", "forward_event(_e)", f":46: {FILE} has no destination 'default'; add ServerLocation=HOST[:PORT] to it"),
+        ("[archive]\nServerLocation=a\n", "forward_event(_e, archiv)", "'archiv'; did you mean 'archive'?"),
+        ("[archive]\nServerLocation=a\n", "forward_event(_e, 'hq')", "no destination 'hq'; add [hq] to it"),
+        ("[archive]\nServerLocation=a\n", "forward_event(_e), get_time(_x), forward_event(_e, _x)", ""),
+        ("[archive]\nServerLocation=a\n", "forward_event(_e, archive)", ""),
+        ("Server=a\n", "forward_event(_e, 'hq')", "keyword 'Server' is not known"),
+    ],
+)
+def test_a_destination_that_a_rule_names_is_looked_for(folder: Path, conf: str, goal: str, message: str) -> None:
+    (folder / FILE).write_text(conf)
+    (folder / "TEC_RULES/rule_sets").write_text("far\n")
+    (folder / "TEC_RULES/far.rls").write_text(f"rule: r: (event: _e of_class EVENT, action: ({goal})).\n")
+    if not message:
+        assert load_rule_base(folder).rule_sets[0].name == "far"
+        return
+    with pytest.raises(SourceErrors) as error:
+        load_rule_base(folder)
+    (only,) = error.value.errors
+    assert message in str(only)

@@ -225,8 +225,7 @@ def test_a_variable_of_its_own_may_name_the_event() -> None:
     [
         ("simple_rule @s", "expected ':' after 'simple_rule', found 's'"),
         ("simple_rule: @(", "expected the name of the simple_rule, found '('"),
-        ("simple_rule: s: @event C", "expected a clause of simple_rule 's' (description, directive, event, when), "
-         "found 'event'"),
+        ("simple_rule: s: event @C", "expected ':' after 'event', found 'C'"),
         ("simple_rule: s: @evnt: C", "expected a clause of simple_rule 's' (description, directive, event, when), "
          "found 'evnt'; did you mean 'event'?"),
         ("simple_rule: s: event: C @event: C", "simple_rule 's' has 'event' twice; keep one"),
@@ -267,11 +266,11 @@ def correlation(relation: str) -> str:
 
 
 EFFECT = """rule: c: (description: 'why', event: _effect of_class B where [cause_date_reception: equals 0 {own}],
-  reception_action: (
+  reception_action: ( \\+ received_event_dropped,
     first_instance(event: _cause of_class A where [status: outside ['CLOSED'] {other}] {window}),
     link_effect_to_cause(_effect, _cause)))."""
 CAUSE = """rule: 'c (2)': (description: 'why', event: _cause of_class A {own},
-  reception_action: (
+  reception_action: ( \\+ received_event_dropped,
     all_instances(event: _effect of_class B where [cause_date_reception: equals 0, status: outside ['CLOSED'] {other}]
       {window}),
     link_effect_to_cause(_effect, _cause)))."""

@@ -100,6 +100,11 @@ def test_clauses(clauses: str, message: str) -> None:
         ("_e of_class C where [@1: _a]", f"expected a slot, found '1'; {SLOT}"),
         ("_e of_class C where [a @equals 1]", "expected ':' after the slot 'a', found 'equals'"),
         ("_e of_class C where [a: @equal 1]", CONDITION + "found 'equal'; did you mean 'equals'?"),
+        (
+            "_e of_class C where [b: _b,\naction: @x: (true)",
+            CONDITION.replace("'a'", "'action'")
+            + "found 'x'; if 'action' is the next clause, a ] is missing before it",
+        ),
         ("_e of_class C where [a: @'OPEN']", CONDITION + "found 'OPEN'; a: equals ... tests it"),
         ("_e of_class C where [a: _a, @]", f"expected a slot, found ']'; {SLOT}"),
         (
@@ -124,6 +129,10 @@ def test_event_filters(written: str, message: str) -> None:
         ("_x @<= 3", "'<=' is not an operator; less or equal is written =<"),
         ("a @&& b", "'&&' is not an operator; 'and' is a comma"),
         ("a = b @= c", "expected ')' to close action 'action_1', which begins in line 2, found '='"),
+        (
+            "a\n @b",
+            "expected ')' to close action 'action_1', which begins in line 2, found 'b'; a comma is missing before it",
+        ),
         ("((a) @b)", "expected ')' to close the bracket of line 2, column 10, found 'b'"),
         ("a @? b", "the character '?' means nothing here; quote names that hold it"),
         ("f(@1234567890123456789)", "the number is too large; 18 digits are the most"),
@@ -133,7 +142,11 @@ def test_event_filters(written: str, message: str) -> None:
         ("f('don'@t')", "expected ',' or ')' in the arguments of f, found 't'"),
         ("f, @/* a ", "this comment is never closed; close it with */"),
         ("f(event: _d @whre [])", "expected 'of_class' or 'where', found 'whre'; did you mean 'where'?"),
-        (f"f @'{'x' * 80}'", f"expected ')' to close action 'action_1', which begins in line 2, found '{'x' * 55}..."),
+        (
+            f"f @'{'x' * 80}'",
+            f"expected ')' to close action 'action_1', which begins in line 2, found '{'x' * 55}...; "
+            "a comma is missing before it",
+        ),
     ],
 )
 def test_terms(goals: str, message: str) -> None:

@@ -145,7 +145,7 @@ class World:
             named, classes = ["EVENT"], "_class"
         else:
             classes = f"'{named[0]}'" if len(named) == 1 else f"within [{', '.join(named)}]"
-        common = dict(set.intersection(*(set(self.slots[name].items()) for name in named)))
+        common = dict(sorted(set.intersection(*(set(self.slots[name].items()) for name in named))))
         conditions = ", ".join(self._condition(common, at) for at in range(chance.choice((0, 1, 1, 2, 4))))
         actions = ", ".join(f"action: ( {self._goal(common)} )" for _ in range(chance.randint(1, 2)))
         return f"rule: r{number}: ( event: _e of_class {classes} where [ {conditions} ], {actions} )."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opentec.rules.predicates.slots import SLOT_ITEMS
+from opentec.rules.evaluation import SLOT_ITEMS
 from tests.rules.engine_kit import Kit
 from tests.rules.goal_kit import RULE, solutions
 

@@ -78,6 +78,37 @@ def test_an_event_without_a_slot_of_the_key_is_not_counted() -> None:
     assert not kit.engine._store.section("window")
 
 
+@pytest.mark.parametrize("slots", ["[class, hostname]", "[hostname, class]", "[class, hostname, status]"])
+def test_class_among_the_slots_is_the_name_of_the_class(slots: str) -> None:
+    kit = DefinedKit(f"create_threshold(t, 'EVENT', {slots}, 2, 60)", "check_threshold(_event, t)")
+    seen = [
+        kit.hit(at, name, hostname=host)
+        for at, (name, host) in enumerate([("Link_Up", "a"), ("Link_Down", "a"), ("Link_Up", "b"), ("Link_Up", "a")])
+    ]
+    assert seen == [False, False, False, True]
+
+
+def test_class_alone_counts_events_of_all_hosts() -> None:
+    kit = DefinedKit("create_threshold(t, 'EVENT', [class], 2, 60)", "check_threshold(_event, t)")
+    seen = [kit.hit(at, name, hostname=str(at)) for at, name in enumerate(["Link_Up", "Link_Down", "Link_Up"])]
+    assert seen == [False, False, True]
+
+
+@pytest.mark.parametrize("name", ["t", "\u00fcber"])
+@pytest.mark.parametrize("slots", ["[hostname]", "[class, hostname]"])
+def test_values_of_any_kind_count_apart(slots: str, name: str) -> None:
+    kit = DefinedKit(f"create_threshold('{name}', 'EVENT', {slots}, 2, 60)", f"check_threshold(_event, '{name}')")
+    hosts = ["a", "\u00e4", "", '"', "a=", "x" * 600, "x" * 601, "[", "a/b"]
+    assert not any(hits(kit, 0, host=host)[0] for host in hosts)
+    assert all(hits(kit, 1, host=host)[0] for host in hosts)
+
+
+def test_a_key_that_is_too_long_is_an_error() -> None:
+    kit = DefinedKit("create_threshold(t, 'EVENT', [hostname], 2, 60)", "check_threshold(_event, t)")
+    kit.event(1, "Link_Up", hostname="x" * 1100)
+    assert kit.errors() == ["the key of threshold 't' is longer than 1024 bytes"]
+
+
 @pytest.mark.parametrize("mode", ["fixed", "sliding"])
 def test_it_is_quiet_for_a_time(mode: str) -> None:
     kit = DefinedKit(
@@ -240,7 +271,7 @@ def test_with_too_many_keys_the_one_that_ends_first_is_forgotten(monkeypatch: py
     kit = DefinedKit(FIXED, "check_threshold(_event, storm)")
     for at, host in enumerate("abcd"):
         hits(kit, at, host=host)
-    assert sorted(key[-3] for key in kit.engine._store.section("window")) == ["b", "c", "d"]
+    assert sorted(key[-1] for key in kit.engine._store.section("window")) == ["b", "c", "d"]
 
 
 class _Run:

@@ -17,7 +17,7 @@ from opentec.rules.evaluation import Evaluation
 from opentec.rules.predicates import REGISTRY
 from opentec.rules.predicates.time import zone
 from opentec.rules.rulebase import Settings
-from opentec.rules.terms import Ref, RuleError, deref
+from opentec.rules.terms import Ref, RuleError, Trail, deref
 from tests.rules.engine_kit import START
 from tests.rules.goal_kit import solutions
 
@@ -109,7 +109,7 @@ class _Run:
 
     def __init__(self, name: str) -> None:
         self.settings = Settings(time_zone=name)
-        self.trail: list[Ref] = []
+        self.trail = Trail()
 
 
 @given(st.integers(0, 4_000_000_000), st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "UTC"]))

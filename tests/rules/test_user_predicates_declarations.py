@@ -187,6 +187,7 @@ def sum_of(a: int, b: int) -> int:
         ("from urllib import request", "1:1: module 'urllib.request' is not for predicates; a rule that needs"),
         ("import urllib.request", "1:1: module 'urllib.request' is not for predicates; a rule that needs"),
         ("def f():\n    from threading import Thread", "2:5: module 'threading' is not for predicates; the processes"),
+        ("print(1)", "1:1: print() is not for predicates; it has no output; give the value to the rule"),
         ("x = open('/etc/hosts')", "1:5: open() is not for predicates; write the table into predicates.py"),
         ("x = hash('a')", "1:5: hash() is not for predicates; the hash of a text differs"),
         (

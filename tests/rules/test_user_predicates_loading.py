@@ -116,8 +116,8 @@ def test_errors_of_predicates_and_of_rules_come_in_one_run(base: Path) -> None:
         "list[int], list[float], Value, EventView",
         "predicates.py:8:1: 'member' is a predicate of the language, which cannot be defined again; give it another "
         "name, or @predicate(name='...')",
-        "TEC_RULES/first.rls:1:52: twice takes 2 arguments, not 1",
-        "TEC_RULES/first.rls:1:73: twice takes 2 arguments, not 3",
+        "TEC_RULES/first.rls:1:52: twice takes 2 arguments, not 1; write twice(n, _result)",
+        "TEC_RULES/first.rls:1:73: twice takes 2 arguments, not 3; write twice(n, _result)",
         "TEC_RULES/first.rls:1:106: predicate 'twyce' is not defined; did you mean 'twice'?",
         "TEC_RULES/first.rls:1:120: predicate 'dropp' is not defined",
     ]
@@ -132,6 +132,9 @@ def test_a_broken_file_does_not_blame_the_rules(base: Path) -> None:
     (base / "TEC_RULES/rule_sets").write_text("first\nsecond\n")
     (base / "TEC_RULES/second.rls").write_text("rule")
     assert [one.split(": ")[0] for one in messages(base)] == ["predicates.py:4:11", "TEC_RULES/second.rls:1:5"]
+    # what does not depend on the names is checked all the same
+    (base / "TEC_RULES/second.rls").write_text("rule: two: (event: _event of_class Evnt, action: (some(1, _))).")
+    assert [one.split(": ")[0] for one in messages(base)] == ["predicates.py:4:11", "TEC_RULES/second.rls:1:36"]
     (base / "predicates.py").write_bytes(b"# caf\xe9\n")
     assert messages(base)[0].startswith("predicates.py:1:6: the byte 0xe9 is not UTF-8")
     # run or not, the names are known: rules are checked
@@ -219,7 +222,7 @@ def test_each_engine_has_functions_of_its_own() -> None:
 
 
 def test_a_process_of_its_own_says_the_same() -> None:
-    text = TWICE + "print('this goes elsewhere')\n@predicate\ndef f(n) -> int: ...\n"
+    text = TWICE + "import sys\nsys.stdout.write('this goes elsewhere')\n@predicate\ndef f(n) -> int: ...\n"
     assert read_apart(text, ()) == read(text, ())[0]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ from opentec.server.rule import RuleProcess
 from tests.rules.engine_kit import classes, rule_base
 
 UUID = "5f0c7a3e00004000800000000000000a"
-PATIENCE = 5.0
+PATIENCE = 30.0  # seconds that anything may take on a busy machine; nothing waits for them to pass
+_PORTS = range(11000, 21000)  # below what the kernel gives to outgoing connections
 WALL = 1_772_352_000_000_000  # 2026-03-01T08:00:00Z, microseconds
 
 
@@ -48,10 +50,20 @@ async def until(ready: Callable[[], Any]) -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that nobody has now."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of loopback that refuses connections for as long as this lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 class Clock:
@@ -334,7 +346,8 @@ class Node:
     async def ask(self, socket_name: str, operation: str, argument: Any = None) -> Any:
         client = await RpcClient.connect(self.context.runtime / f"{socket_name}.sock")
         try:
-            return await asyncio.wait_for(client.call(operation, argument), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                return await client.call(operation, argument)
         finally:
             client.close()
 

@@ -47,8 +47,6 @@ def test_an_ipv6_address(tmp_path: Path) -> None:
         ("nodes = {}\n", "nodes: Dictionary should have at least 1 item"),
         ("nodes = 7\n", "nodes: Input should be a valid dictionary"),
         ("rx = 7\n", "rx: Input should be a valid dictionary"),
-        ("[tasks\n", "Expected ']'"),
-        ("a = \n", "Invalid value"),
     ],
 )
 def test_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -56,6 +54,16 @@ def test_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(instance)
     assert f"{instance.config_file}: {message}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[tasks\n", "1:7: Expected ']'"), ("# a\na = \n", "2:5: Invalid value")]
+)
+def test_what_is_no_toml_has_its_place(tmp_path: Path, text: str, message: str) -> None:
+    instance = make_instance(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load_config(instance)
+    assert str(error.value).startswith(f"{instance.config_file}:{message}")
 
 
 def test_every_wrong_key_has_its_line(tmp_path: Path) -> None:
@@ -68,7 +76,7 @@ def test_every_wrong_key_has_its_line(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_or_cannot_be_read(tmp_path: Path) -> None:
     instance = make_instance(tmp_path, NODE)
     instance.config_file.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="can't decode"):
+    with pytest.raises(ConfigError, match=":1:1: byte 0xff is not UTF-8; save the file as UTF-8"):
         load_config(instance)
     instance.config_file.unlink()
     instance.config_file.mkdir()

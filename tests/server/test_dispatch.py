@@ -225,6 +225,9 @@ async def test_another_server_s_repository_is_fatal(context: Context) -> None:
         ("event", [1, 2], "cannot be answered"),
         ("why", ["x"], "cannot be answered"),
         ("log", [1 << 50, 5, 6], "cannot be answered"),
+        ("verdict", None, "cannot be answered"),
+        ("verdict", ["x", 1], "cannot be answered"),
+        ("task-run", 5, "needs id, task, arguments and event"),
     ],
 )
 async def test_a_wrong_question_is_refused_and_dispatch_goes_on(
@@ -234,6 +237,13 @@ async def test_a_wrong_question_is_refused_and_dispatch_goes_on(
         with pytest.raises(Refused, match=reason):
             await tec.ask("dispatch", operation, argument)
         assert await tec.ask("dispatch", "list", {}) == []
+
+
+async def test_a_key_that_no_event_has_is_no_error(context: Context) -> None:
+    """It stands in the log, since an operator asked for it: nobody may die of it each time it is read."""
+    async with dispatching(context) as tec:
+        for key in ([1 << 63, 1, 1], [1, (1 << 64) - 1, 1], [1, 1, 1]):
+            assert await tec.ask("dispatch", "event-row", key) is None
 
 
 async def test_a_question_while_the_repository_is_away_is_refused(
@@ -253,7 +263,7 @@ async def test_a_question_while_the_repository_is_away_is_refused(
 async def test_only_the_server_s_own_processes_may_write(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     async with dispatching(context) as tec:
         monkeypatch.setattr(Peer, "is_own", property(lambda peer: False))
-        for operation in ("batch", "rule-hello", "task-hello", "task-claim", "task-finish"):
+        for operation in module._INTERNAL:
             with pytest.raises(Refused, match="between the processes"):
                 await tec.ask("dispatch", operation)
         assert await tec.ask("dispatch", "list", {}) == []

@@ -19,7 +19,7 @@ from opentec.server import forwarder as module
 from opentec.server.child import Context
 from opentec.server.forwarder import Forwarder
 from opentec.server.instance import Instance
-from tests.server.kit import Receiver, free_port, make_context, make_instance, receiver, until
+from tests.server.kit import Receiver, closed_port, make_context, make_instance, receiver, until
 
 OWN = "tec@5f0c7a3e"
 
@@ -129,9 +129,9 @@ async def test_a_destination_that_is_away_is_tried_again(
     context: Context, ends: Ends, tmp_path: Path, caplog: Any
 ) -> None:
     caplog.set_level("INFO")
-    to_port(context, free_port())
     started: list[Receiver] = []
     async with contextlib.AsyncExitStack() as stack:
+        to_port(context, stack.enter_context(closed_port()))
 
         async def start() -> None:
             far = await stack.enter_async_context(receiver(log_folder(tmp_path)))
@@ -153,25 +153,28 @@ async def test_a_destination_that_is_away_is_tried_again(
 
 
 async def test_the_servers_of_a_destination_are_tried_in_turn(context: Context, ends: Ends, tmp_path: Path) -> None:
-    async with receiver(log_folder(tmp_path)) as far:
-        to_port(context, free_port(), far.port)
-        ends.take("r1")
-        assert await ends.wait("r1") == [(True, f"acknowledged by 127.0.0.1:{far.port}")]
+    with closed_port() as away:
+        async with receiver(log_folder(tmp_path)) as far:
+            to_port(context, away, far.port)
+            ends.take("r1")
+            assert await ends.wait("r1") == [(True, f"acknowledged by 127.0.0.1:{far.port}")]
 
 
 async def test_destinations_do_not_wait_for_one_another(
     context: Context, ends: Ends, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(module, "ALL_HELD", 62)
-    async with receiver(log_folder(tmp_path)) as far:
-        destinations(context, f"ServerLocation=127.0.0.1:{free_port()}\n[near]\nServerLocation=127.0.0.1:{far.port}\n")
-        for number in range(60):
-            ends.take(f"away{number}")
-        ends.take("r1", "near")
-        assert (await ends.wait("r1"))[0][0]
-        # a queue is filled up again when half of it is gone
-        await until(lambda: ends.forwarder.room_of_kinds() == {"forward:default": 0})
-        assert ends.forwarder.room == 2
+    ends.before_pause = asyncio.Event().wait  # the destination that is away is tried once, and never again
+    with closed_port() as away:
+        async with receiver(log_folder(tmp_path)) as far:
+            destinations(context, f"ServerLocation=127.0.0.1:{away}\n[near]\nServerLocation=127.0.0.1:{far.port}\n")
+            for number in range(60):
+                ends.take(f"away{number}")
+            ends.take("r1", "near")
+            assert (await ends.wait("r1"))[0][0]
+            # a queue is filled up again when half of it is gone
+            await until(lambda: ends.forwarder.room_of_kinds() == {"forward:default": 0})
+            assert ends.forwarder.room == 2 and list(ends.ends) == ["r1"]
 
 
 async def test_a_queue_says_when_half_of_it_is_gone(
@@ -217,6 +220,21 @@ async def test_what_can_never_be_forwarded_fails(
     ends.take("r1", destination, **slots)
     ((done, said),) = await ends.wait("r1")
     assert not done and said.startswith(f"not forwarded: {reason}")
+
+
+async def test_what_no_server_would_read_does_not_hold_up_the_others(
+    context: Context, ends: Ends, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(module, "MAX_FRAME", 200)
+    async with receiver(log_folder(tmp_path)) as far:
+        to_port(context, far.port)
+        ends.take("r1", hostname="x" * 200)
+        ends.take("r2", hostname="web1")
+        (refused, accepted) = await ends.wait("r1", "r2")
+        assert (
+            not refused[0] and refused[1].startswith("not forwarded: it has ") and "a frame 200 at most" in refused[1]
+        )
+        assert accepted[0] and len(far.told()) == 1
 
 
 async def test_without_a_conf_there_is_no_destination(context: Context, ends: Ends) -> None:
@@ -291,8 +309,10 @@ async def test_a_server_that_does_not_greet_is_given_up(context: Context, ends: 
 
 
 async def test_plain_eif_is_sent_at_most_once(context: Context, ends: Ends) -> None:
-    async with scripted(None) as (port, heard):
-        to_port(context, free_port(), port, more="AckMode=NO\n")
+    async with contextlib.AsyncExitStack() as stack:
+        away = stack.enter_context(closed_port())
+        port, heard = await stack.enter_async_context(scripted(None))
+        to_port(context, away, port, more="AckMode=NO\n")
         ends.take("r1", hostname="web1")
         assert await ends.wait("r1") == [(True, f"handed to 127.0.0.1:{port}, which confirms nothing")]
         await until(lambda: heard)

@@ -81,13 +81,27 @@ def test_a_library(tmp_path: Path) -> None:
         ("[roles]\nrule = ['ann']\n", "roles.rule: it cannot be given; rules have it, no operator"),
         ("[roles]\nroot = ['ann']\n", "roles.root: it cannot be given; roles are super"),
         ("[roles]\nadmin = 'ann'\n", "roles.admin: a list of users and %groups is needed"),
-        ("[task\n", "Expected ']'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(tmp_path, text)
     assert str(error.value).startswith(f"{tmp_path / 'tasks.toml'}: ") and message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"[task\n", "1:6: Expected ']'"),
+        (b"# a\n[roles]\nadmin = ['caf\xe9']\n", "3:14: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_toml_says_where(tmp_path: Path, data: bytes, message: str) -> None:
+    file = tmp_path / "tasks.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError) as error:
+        load_library(file)
+    assert str(error.value).startswith(f"{file}:{message}")
 
 
 def test_limits_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,9 +177,9 @@ def test_every_word_stays_one_argument(program: tuple[str, ...], arguments: list
 @pytest.mark.parametrize(
     ("program", "arguments", "environment", "message"),
     [
-        (("x",), ["a"], {}, "task t takes 0 arguments, 1 are given"),
-        (("x", "{2}"), ["a"], {}, "task t takes 2 arguments, 1 are given"),
-        (("x", "{1}", "{args}"), [], {}, "task t takes at least 1 arguments, 0 are given"),
+        (("x",), ["a"], {}, "task t takes 0 arguments, not 1"),
+        (("x", "{2}"), ["a"], {}, "task t takes 2 arguments, not 1"),
+        (("x", "{1}", "{args}"), [], {}, "task t takes at least 1 argument, not 0"),
         (("x", "{drive}"), [], {"hostname": "a"}, "needs {drive}, and the event has no such slot"),
         (("x", "{drive}"), [], {}, "needs {drive}, and it is run without an event"),
     ],

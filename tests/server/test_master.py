@@ -14,6 +14,7 @@ from opentec.ha.errors import LeaseDirectoryError, LeaseLost
 from opentec.ha.lease import Lease
 from opentec.ha.watch import Decision
 from opentec.server import master as module
+from opentec.server.child import Context
 from opentec.server.config import load_config
 from opentec.server.errors import Refused, ServerError
 from opentec.server.instance import Instance
@@ -60,6 +61,15 @@ def claimed(told: Told, **options: Any) -> Master:
     master._context = make_context(told.instance, lease.epoch)
     master._supervisor = Supervisor(master._context, master._quarantine)
     return master
+
+
+def test_the_rule_base_of_a_status_is_the_one_at_work(context: Context) -> None:
+    master = Master(context.instance, context.config, context.node, context.rule_base, [], lambda word: None)
+    assert master._rule_base_at_work() == context.rule_base.content_hash[:12], "a standby would begin with it"
+    master._supervisor = Supervisor(context, None)  # type: ignore[arg-type]
+    assert master._rule_base_at_work() == ""
+    master._progress[Word.RULE_BASE] = 0x00ABCDEF1234
+    assert master._rule_base_at_work() == "00abcdef1234"
 
 
 async def test_a_new_instance_is_claimed_at_once_and_starts(told: Told) -> None:

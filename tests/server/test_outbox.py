@@ -100,7 +100,7 @@ async def test_the_task_process_is_told(context: Context) -> None:
     ("asked", "message"),
     [
         (asking("anny"), "there is no task 'anny' in tasks.toml; did you mean 'any'?"),
-        (asking("note"), "task note takes 1 arguments, 0 are given"),
+        (asking("note"), "task note takes 1 argument, not 0"),
         (asking("note", "a"), "task note needs {hostname}, and it is run without an event"),
         (asking(event=[1, 2, 1]), "there is no event 1.2"),
         (asking(event=[1]), "task-run needs id, task, arguments and event: Expected `array` of length 3"),
@@ -211,6 +211,29 @@ async def test_old_ends_are_deleted(context: Context, monkeypatch: Any) -> None:
             await repository.finish_outbox(name, 1, round(day * 86_400e6), exit_status=0)
         await module.keep_house(repository, context)
         assert [found["id"] for found in await shown(tec)] == ["new"]
+
+
+async def test_what_is_deleted_goes_in_steps_between_which_batches_are_written(
+    context: Context, monkeypatch: Any
+) -> None:
+    """One step in each round could not keep up with what fails or ends meanwhile."""
+    with_config(context, "tasks", retain_days=1, forward_limit=1)
+    monkeypatch.setattr(module, "STEP", 2)
+    monkeypatch.setattr("opentec.rim.outbox.STEP", 2)
+    monkeypatch.setattr(module, "_BETWEEN", 0)
+    monkeypatch.setattr(module, "_STEPS", 4)
+    async with dispatching(context) as tec:
+        repository = tec.work("dispatch")._repository
+        await fill(context, *some("program", *map(str, range(9))), *some("forward:far", *"abcdef"))
+        for task in await repository.claim_outbox(9, 1, "black", 1):
+            await repository.finish_outbox(task.id, 1, 1, exit_status=0)
+        (said,) = await module.keep_house(repository, context)
+        assert said.startswith("5 events for far are not forwarded")
+        # a round has an end, too
+        assert await repository.open_outbox() == {"forward:far": 1}
+        assert len(await shown(tec, status="done")) == 1
+        assert await module.keep_house(repository, context) == []
+        assert await shown(tec, status="done") == []
 
 
 async def test_a_queue_that_grows_too_long_loses_its_oldest_and_says_so(context: Context, monkeypatch: Any) -> None:

@@ -85,7 +85,10 @@ async def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("no interpreter\n")
     script.chmod(0o755)
-    assert await execute(str(script)) == (None, f"cannot run {script}: Exec format error", False)
+    reason = "it is neither a program nor a script; a script begins with a line such as #!/bin/sh"
+    assert await execute(str(script)) == (None, f"cannot run {script}: {reason}", False)
+    script.write_text("#!/no/such/shell\n")
+    assert (await execute(str(script))).output.endswith(": the program that its first line names (#!...) is not there")
     assert (await execute("true", "a\0b")).output == "cannot run true: embedded null byte"
 
 
@@ -113,7 +116,7 @@ def test_where_a_program_is_looked_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x.sh", "no such program in /usr/bin:/bin; scripts/x.sh would be in"),
+        ("x.sh", "no such program; write scripts/x.sh for a file in "),
         ("scripts/gone.sh", "No such file or directory"),
         ("scripts/../scripts/x.sh", "'..' is not allowed"),
         ("scripts/x\0.sh", "a name holds no zero byte"),

@@ -177,6 +177,9 @@ async def test_a_change_is_durable_when_it_is_answered_and_bears_the_socket_s_us
         ({"slots": {"status": "ACK"}}, "names an event by three numbers"),
         (None, "names an event by three numbers"),
         ({"event": ["a", 2, 3], "slots": {"status": "ACK"}}, "names an event by three numbers"),
+        ({"event": [1 << 63, 1, 1], "slots": {"status": "ACK"}}, "there is no event 9223372036854775808.1"),
+        ({"event": ["9" * 300, 1, 1], "slots": {"status": "ACK"}}, "there is no event 9999"),
+        ({"event": [1, -1, 1], "slots": {"status": "ACK"}}, "there is no event 1.-1"),
     ],
 )
 async def test_a_wrong_change_is_refused_and_the_process_goes_on(context: Context, argument: Any, reason: str) -> None:
@@ -206,8 +209,18 @@ async def test_a_quarantine_is_durable_when_it_is_answered(context: Context) -> 
     async with running(context), asking(context) as client:
         end = await client.call("quarantine", [position_of(1, 0), "poison"])
         assert end == context.progress[Word.DURABLE]
-        record = log_of(context.instance.rx, end)[-1]
+        record, notice = log_of(context.instance.rx, end)[-2:]
         assert decode_quarantine(record.payload).position == position_of(1, 0)
+        assert notice.kind == Kind.NOTICE
+        assert b"the record at rx:1:0 is set aside: poison; tec why rx:1:0 shows it" in notice.payload
+
+
+async def test_a_notice_that_is_set_aside_itself_is_not_told_again(context: Context) -> None:
+    async with running(context), asking(context) as client:
+        await client.call("quarantine", [position_of(1, 0), "poison"])
+        notice = log_of(context.instance.rx, context.progress[Word.DURABLE])[-1]
+        end = await client.call("quarantine", [notice.position, "poison"])
+        assert log_of(context.instance.rx, end)[-1].kind == Kind.QUARANTINE
 
 
 async def test_only_the_server_s_own_processes_may_follow_or_quarantine(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
-from opentec.events.records import Disposition, Kind, position_of
+from opentec.events.records import ActivatePayload, ChangePayload, Disposition, Kind, position_of
 from opentec.log.segments import read_preamble, segment_paths
 from opentec.rim.batch import Batch
 from opentec.rim.errors import RepositoryRefused, RepositoryUnavailable
 from opentec.rim.repository import Repository
 from opentec.rules.engine import Engine
+from opentec.rules.rulebase import RuleBase
+from opentec.rules.selectors.indexed import IndexedSelector
+from opentec.rules.user_predicates.declaration import UserPredicates
 from opentec.server import reception as reception_module
 from opentec.server import rule as module
 from opentec.server.child import Context, Fatal, Restart
@@ -20,7 +24,7 @@ from opentec.server.instance import Instance
 from opentec.server.progress import Word
 from opentec.server.rule import Reprime, RuleProcess
 from tests.rules.engine_kit import rule_base
-from tests.server.kit import Client, Node, event, log_of, make_context, node, until, with_config
+from tests.server.kit import Client, Node, event, log_of, make_context, make_repository, node, until, with_config
 
 COUNTING = """
 rule: count: (
@@ -454,6 +458,105 @@ async def test_an_unknown_rule_base_in_the_log_is_fatal(context: Context) -> Non
     process = RuleProcess(context)
     with pytest.raises(Fatal, match="rule base ffffffffffff of the log cannot be loaded"):
         process._base("f" * 64)
+
+
+def unloadable(base: RuleBase, content_hash: str = "f" * 64) -> RuleBase:
+    """One whose predicates.py does not load here, though it was checked elsewhere."""
+    user = UserPredicates("import not_installed_here\n", (), ())
+    return msgspec.structs.replace(base, user_predicates=user, content_hash=content_hash)
+
+
+async def test_a_rule_base_that_does_not_load_at_a_start_is_fatal(instance: Instance) -> None:
+    context = make_context(instance, base=unloadable(rule_base()))
+    await make_repository(instance, context.config)
+    tec = Node(context)
+    tec.start()
+    await until(tec.ended)
+    (process,) = tec.ended()
+    with pytest.raises(
+        Fatal, match=r"rule base test \(ffffffffffff\) of the log cannot be run on node black: .*installed"
+    ):
+        process.task.result()
+    assert context.progress[Word.RULE_BASE] == 0
+    await tec.kill()
+
+
+async def test_a_rule_base_that_does_not_load_at_its_activation_is_fatal(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node(context) as tec:
+        await tec.committed()
+        assert context.progress[Word.RULE_BASE] == int(context.rule_base.content_hash[:12], 16)
+        wanted = unloadable(context.rule_base)
+        monkeypatch.setattr(module, "load_compiled", lambda folder, content_hash: wanted)
+        before = context.progress[Word.RULE_BASE]
+        tec.work("reception")._intake.add(Kind.ACTIVATE, ActivatePayload(wanted.content_hash, wanted.name, {}))
+        await until(tec.ended)
+        (process,) = tec.ended()
+        with pytest.raises(Fatal, match=r"make this node like the one that activated it"):
+            process.task.result()
+        assert context.progress[Word.RULE_BASE] == before, "the old one is at work to the end"
+
+
+class GivesWay(IndexedSelector):
+    reason = ""
+
+
+async def given_way(tec: Node) -> list[str]:
+    """What was posted about it, once the rule process has looked."""
+    tec.work("rule")._selector.reason = "durable-rules failed 4 times, the last time with: no"
+    await tec.post(message(1))
+    await tec.committed()
+    await tec.post(message(2))
+    await tec.committed()
+    return [row["msg"] for row in await tec.rows() if row["class"] == "TEC_Notice"]
+
+
+async def test_a_selector_that_gives_way_is_told_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IndexedSelector", GivesWay)
+    async with node(context) as tec:
+        (said,) = await given_way(tec)
+        assert said == (
+            "durable-rules failed 4 times, the last time with: no: the indexed selector takes over until the rule "
+            "process of node black begins anew"
+        )
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_selector_that_gives_way_while_nobody_hears_it(
+    context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gone: bool
+) -> None:
+    monkeypatch.setattr(module, "IndexedSelector", GivesWay)
+    notice = reception_module.Reception._notice
+
+    def fails(reception: Any, name: str, slots: Any) -> int:
+        monkeypatch.setattr(reception_module.Reception, "_notice", notice)
+        if not gone:
+            return notice(reception, "TEC_Notcie", slots)
+        assert reception._rule is not None
+        reception._rule.close()
+        return 0
+
+    async with node(context) as tec:
+        monkeypatch.setattr(reception_module.Reception, "_notice", fails)
+        said = await given_way(tec)
+        assert len(said) == int(gone)
+        assert ("it would have said: durable-rules failed" in caplog.text) != gone
+
+
+async def test_a_change_of_an_event_that_cannot_be_ends_and_stops_nobody(context: Context) -> None:
+    """Reception refuses such a key; one that is in the log all the same is set aside."""
+    async with node(context) as tec:
+        intake = tec.work("reception")._intake
+        position = intake.add(Kind.CHANGE, ChangePayload((1 << 63, 1, 1), {"status": "ACK"}, "ann"))
+        await intake.durable()
+        await until(tec.ended)
+        (process,) = tec.ended()
+        assert isinstance(process.task.exception(), Reprime)
+        await tec.kill("rule")
+        tec.start("rule")
+        await tec.committed()
+        assert (await outcome(tec, position))[1] == Disposition.FAILED
 
 
 async def test_a_neighbour_that_dies_in_the_middle_of_a_question_is_no_unexpected_error(

@@ -12,6 +12,7 @@ import pytest
 
 from opentec.ha import epochs, marks
 from opentec.ha.lease import Lease
+from opentec.rules.snapshots import CURRENT, SEEN, WAITING, read_mark, write_mark
 from opentec.server import start as module
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, ServerError
@@ -35,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "rules/TEC_RULES/rule_sets").write_text("")
     from opentec.rules.rulebase import snapshot
 
-    module.write_current(instance.rule_bases, snapshot(directory / "rules", instance.rule_bases))
+    write_mark(instance.rule_bases, CURRENT, snapshot(directory / "rules", instance.rule_bases))
     return directory
 
 
@@ -124,7 +125,42 @@ async def test_a_stop_is_cleared_by_a_start_even_when_the_edited_rule_base_is_re
     found = prepare(instance, said)
     assert not marks.stopped(instance.ha)
     assert found.rule_base.content_hash == found._current_hash()
-    assert "is refused and the one before stays active" in said[0] and found.notices[0][0] == "TEC_Error"
+    assert "is refused and the one before stays active" in said[0]
+    ((name, slots),) = found.notices
+    assert name == "TEC_Error" and "the one before stays active: " in slots["msg"]
+    assert "TEC_CLASSES/root.baroc:1:" in slots["msg"]
+
+
+async def test_a_rule_base_that_does_not_run_here_is_never_named(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passed the check, but no rule process of this node would get past the record that activates it."""
+    before = (instance.rule_bases / "current").read_text()
+    with (instance.directory / "rules/TEC_CLASSES/tec.baroc").open("a") as classes:
+        classes.write("TEC_CLASS: Own ISA EVENT;\nEND\n")
+    monkeypatch.setattr(
+        "opentec.server.trial.problem_of",
+        lambda base, rule_bases: "not installed" if base.content_hash != before.strip() else "",
+    )
+    said: list[str] = []
+    found = prepare(instance, said)
+    assert (instance.rule_bases / "current").read_text() == before == found.rule_base.content_hash + "\n"
+    assert "does not run here: not installed" in said[0] and found.notices[0][0] == "TEC_Error"
+    (instance.rule_bases / "current").unlink()
+    with pytest.raises(ServerError, match="is refused:\n.* does not run here: not installed"):
+        prepare(instance)
+    assert not (instance.rule_bases / "current").exists()
+
+
+async def test_a_node_that_cannot_run_the_active_rule_base_does_not_stand_by(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Lease.claim(instance.ha, "brown", [], 0)
+    assert holder is not None
+    monkeypatch.setattr("opentec.server.trial.problem_of", lambda base, rule_bases: "not installed")
+    with pytest.raises(ServerError, match="active rule base cannot be loaded: .* does not run here: not installed"):
+        prepare(instance)
+    holder.release()
 
 
 async def test_a_first_start_with_a_broken_rule_base_is_refused(instance: Instance) -> None:
@@ -132,6 +168,58 @@ async def test_a_first_start_with_a_broken_rule_base_is_refused(instance: Instan
     (instance.directory / "rules/TEC_CLASSES/root.baroc").write_text("TEC_CLASS: broken")
     with pytest.raises(ServerError, match="the rule base in .* is refused:\n"):
         prepare(instance)
+
+
+async def other_snapshot(instance: Instance, tmp_path: Path) -> str:
+    """A snapshot of a rule base that is not the configured one."""
+    from opentec.rules.rulebase import snapshot
+
+    other = tmp_path / "other"
+    shutil.copytree(instance.directory / "rules", other)
+    with (other / "TEC_CLASSES/.load_classes").open("a") as file:
+        file.write("own.baroc\n")
+    (other / "TEC_CLASSES/own.baroc").write_text("TEC_CLASS: Own ISA EVENT;\n")
+    return snapshot(other, instance.rule_bases)
+
+
+async def test_what_was_loaded_stays_until_the_configured_folder_is_edited(instance: Instance, tmp_path: Path) -> None:
+    first = prepare(instance)
+    assert first.activates, "the folder was not seen before"
+    assert read_mark(instance.rule_bases, SEEN) == first.rule_base.content_hash
+    assert not prepare(instance).activates, "the folder is as it was"
+    loaded = await other_snapshot(instance, tmp_path)
+    write_mark(instance.rule_bases, CURRENT, loaded)
+    again = prepare(instance)
+    assert (again.rule_base.content_hash, again.activates) == (loaded, False)
+    with (instance.directory / "rules/TEC_RULES/rule_sets").open("a") as file:
+        file.write("# edited\n")
+    edited = prepare(instance)
+    assert edited.activates and edited.rule_base.content_hash not in (loaded, first.rule_base.content_hash)
+    assert read_mark(instance.rule_bases, CURRENT) == edited.rule_base.content_hash
+    shutil.rmtree(instance.rule_bases / edited.rule_base.content_hash)
+    assert prepare(instance).activates, "its snapshot is gone: the folder is read again"
+
+
+async def test_what_waits_for_a_start_is_taken_once(instance: Instance, tmp_path: Path) -> None:
+    prepare(instance)
+    waiting = await other_snapshot(instance, tmp_path)
+    write_mark(instance.rule_bases, WAITING, waiting)
+    found = prepare(instance)
+    assert (found.rule_base.content_hash, found.activates) == (waiting, True)
+    assert read_mark(instance.rule_bases, WAITING) == ""
+    again = prepare(instance)
+    assert (again.rule_base.content_hash, again.activates) == (waiting, False)
+
+
+async def test_what_waits_and_cannot_be_loaded_is_told_once(instance: Instance) -> None:
+    prepare(instance)
+    write_mark(instance.rule_bases, WAITING, "e" * 64)
+    said: list[str] = []
+    found = prepare(instance, said)
+    assert found.rule_base.content_hash == found._current_hash() and not found.activates
+    assert said[0].startswith("the rule base eeeeeeeeeeee, loaded for this start, is refused and the one before stays")
+    assert found.notices[0][0] == "TEC_Error"
+    assert prepare(instance).notices == []
 
 
 async def test_a_node_that_gave_way_clears_no_stop_and_activates_nothing(

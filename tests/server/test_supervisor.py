@@ -120,7 +120,7 @@ async def test_the_second_death_in_one_record_sets_it_aside(
         progress[Word.ATTEMPT] = position
         await die(supervisor, "rule", -9)
         assert progress[Word.ATTEMPT] == 0
-    assert quarantined == [(800, "it ended the rule process 2 times")]
+    assert quarantined == [(800, "it ended the rule process 2 times (killed by SIGKILL)")]
 
 
 async def test_a_death_of_another_process_blames_no_record(

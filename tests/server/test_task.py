@@ -90,7 +90,7 @@ async def test_tasks_are_looked_up_when_they_run(context: Context, monkeypatch: 
     assert (await run("hello", "you")).output == "there is no task 'hello' in tasks.toml"
     library(context)
     assert await run("hello", "you there", environment={"hostname": "web1"}) == (0, "you there web1\n", True)
-    assert (await run("hello")).output == "task hello takes 1 arguments, 0 are given"
+    assert (await run("hello")).output == "task hello takes 1 argument, not 0"
     assert (await run("helo")).output.endswith("did you mean 'hello'?")
     assert await run("slow") == (-15, _ended(0.01), False)
     monkeypatch.setenv("LANG", "C.UTF-8")

@@ -173,3 +173,24 @@ def test_the_command_loads_nothing_heavy() -> None:
     code = f"import sys; from opentec.commands import test; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_profile_comes_behind_the_tests(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_spec(base, GOOD)
+    assert tec("--profile") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == ["tests/t.yaml", "  ok    t", "what the rules of . cost:"]
+    assert out[3].split() == ["rule", "tried", "matched", "actions", "steps", "total", "us", "us", "each"]
+    assert out[4].split()[:4] == ["disk/full", "1", "1", "2"]
+    assert len({len(line) for line in out[3:-1]}) == 1
+    assert out[-1] == "1 passed"
+    assert tec("--profile", "--json") == 0
+    (profile,) = [line for line in lines(capsys) if "profile" in line]
+    assert profile["rulebase"] == "."
+    assert (profile["profile"][0]["rule"], profile["profile"][0]["tried"]) == ("disk/full", 1)
+
+
+def test_a_failed_test_counts_once_in_the_profile(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_spec(base, BAD)
+    assert tec("--profile") == 1
+    assert "  disk/full      1        1        2" in capsys.readouterr().out

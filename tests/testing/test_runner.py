@@ -125,11 +125,16 @@ def test_a_failure_tells_what_happened(folder: Path, base_runner: Runner) -> Non
         "    what happened:",
         "            0s  Disk_Full hostname='web1' drive='C:' -> stored as 1772352000.1",
         "                disk/full (b/TEC_RULES/disk.rls:2): set a timer of 60 s on 1772352000.1: late",
+        "                    action count ended at TEC_RULES/disk.rls:5: "
+        "first_duplicate(_event, event: _dup where [status: outside ['CLOSED']])",
         "            0s  Disk_Full hostname='web1' drive='C:' -> dropped by rule disk/full",
         "                disk/full (b/TEC_RULES/disk.rls:2): repeat_count of 1772352000.1 is now 1; dropped the event",
         "            1m  a timer fires",
         "                disk/late (b/TEC_RULES/disk.rls:9) for 1772352000.1: severity of 1772352000.1 is now FATAL",
         "          1m1s  Disk_OK drive='D:' -> stored as 1772352061.1",
+        "                disk/ok (b/TEC_RULES/disk.rls:13) did not fire:",
+        "                    action action_1 ended at TEC_RULES/disk.rls:16: all_instances(event: _full of_class "
+        "'Disk_Full' where [drive: equals _drive, status: outside ['CLOSED']]) with _drive = 'D:'",
         "    only this test: tec test t.yaml -k t",
     ]
     data = as_data(result)
@@ -142,6 +147,48 @@ def test_a_failure_tells_what_happened(folder: Path, base_runner: Runner) -> Non
 @pytest.fixture
 def base_runner(runner: Runner) -> Runner:
     return Runner(runner.rule_base, Path("b"))
+
+
+MANY = "".join(
+    f"rule: r{n}: ( event: _e of_class 'Disk' where [ hostname: equals h{n} ], action: ( true ) ).\n" for n in range(12)
+)
+
+
+def test_a_failure_tells_which_rules_did_not_fire_the_nearest_first(tmp_path: Path) -> None:
+    text = (
+        MANY
+        + "rule: near: ( event: _e of_class 'Disk_Full' where [ ], action: a: ( set_event_message(_e, x), fail ) )."
+    )
+    text += "rule: far: ( event: _e of_class 'Disk_Full' where [ used: _u ], action: b: ( _u > 5 ) )."
+    folder = make_rule_base(tmp_path / "many", text)
+    runner = Runner(load_rule_base(folder))
+    result = run(folder, runner, FULL + "- {at: 0s, expect: [{class: Disk_OK}]}")
+    (happened,) = result.happened
+    assert [rule.rule for rule in happened.not_fired] == [*(f"disk/r{n}" for n in range(12)), "disk/far"]
+    assert happened.not_fired[1].no == ("hostname: equals 'h1' said no: it was 'web1'",)
+    assert result.fired == ("disk/near",)
+    story = as_text(result).split("\n")
+    start = next(number for number, line in enumerate(story) if "disk/near" in line)
+    assert story[start : start + 5] == [
+        "                disk/near (TEC_RULES/disk.rls:13): msg of 1772352000.1 is now x",
+        "                    action a ended at TEC_RULES/disk.rls:13: fail",
+        "                disk/far (TEC_RULES/disk.rls:13) did not fire:",
+        "                    action b ended at TEC_RULES/disk.rls:13: _u > 5 with _u = 0",
+        "                disk/r0 (TEC_RULES/disk.rls:1) did not fire:",
+    ]
+    assert story[-2] == "                5 more rules did not fire; --json shows all"
+    shown = as_data(result)["happened"][0]["not_fired"]
+    assert (len(shown), shown[12]["rule"]) == (13, "disk/far")
+
+
+def test_only_a_failed_test_is_explained(folder: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    explain = runner._engine.explain
+    monkeypatch.setattr(runner._engine, "explain", lambda everything: (asked.append(everything), explain(everything)))
+    assert run(folder, runner, FULL).passed
+    assert asked == []
+    assert not run(folder, runner, "- {at: 0s, expect: [{class: Disk_OK}]}").passed
+    assert asked == [True, False]
 
 
 def test_a_failure_shows_what_should_not_be_there(folder: Path, runner: Runner) -> None:

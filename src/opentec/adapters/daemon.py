@@ -155,7 +155,8 @@ async def _read(
                 )
                 return True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
+            async with asyncio.timeout(pause):
+                await stop.wait()
     with contextlib.suppress(BufferFault):
         await asyncio.to_thread(adapter.flush)
         await _settle(conf, adapter, buffer, report)

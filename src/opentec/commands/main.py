@@ -27,6 +27,9 @@ GROUPS: Final = {
         "ack": "change:ack",
         "close": "change:close",
         "why": "why:why",
+        "trace on": "trace:on",
+        "trace off": "trace:off",
+        "trace list": "trace:list_traces",
     },
     "Programs and tasks": {
         "task list": "task:list_tasks",
@@ -39,7 +42,24 @@ GROUPS: Final = {
         "log": "log:log",
     },
     "Rule bases and adapters": {
+        "rulebase create": "rulebase:create",
+        "rulebase copy": "rulebase:copy",
+        "rulebase delete": "rulebase:delete",
+        "rulebase list": "rulebase:list_rule_bases",
+        "rulebase classes": "rulebase:classes",
+        "rulebase import-class": "rulebase:import_class",
+        "rulebase delete-class": "rulebase:delete_class",
+        "rulebase rules": "rulebase:rules",
+        "rulebase import-rule": "rulebase:import_rule",
+        "rulebase delete-rule": "rulebase:delete_rule",
+        "rulebase activate-rule": "rulebase:activate_rule",
+        "rulebase deactivate-rule": "rulebase:deactivate_rule",
+        "rulebase check": "rulebase_load:check",
+        "rulebase load": "rulebase_load:load",
+        "rulebase current": "rulebase_load:current",
+        "rulebase diff": "rulebase_load:diff",
         "test": "test:test",
+        "replay": "replay:replay",
         "adapter try": "adapter:try_lines",
         "adapter logfile": "tecad:tecad_logfile",
         "adapter nt": "tecad:tecad_nt",
@@ -50,8 +70,10 @@ GROUPS: Final = {
 }
 COMMANDS: Final = {name: target for group in GROUPS.values() for name, target in group.items()}
 _SUBGROUPS: Final = {
+    "rulebase": "Rule bases: make, change, check, compare, and load them while the server runs.",
     "config": "The configuration, tec_server.toml.",
     "adapter": "Adapters: run them, try their formats.",
+    "trace": "Say of some events also which rules did not fire, and why.",
     "task": "The task library, and what became of programs, tasks and forwarded events.",
 }
 
@@ -88,7 +110,7 @@ def build(names: Sequence[str]) -> Any:
         """opentec: an event server that emulates the Tivoli Enterprise Console.
 
         `tec COMMAND --help` says more about each. TEC's own names are there too: wpostemsg, wstartesvr, wstopesvr,
-        wstatesvr, wtdumper, wtdumprl.
+        wstatesvr, wtdumper, wtdumprl, wrb.
         """
 
     for name in names:

@@ -46,3 +46,9 @@ wstatesvr = partial(_as, "wstatesvr")
 wstatesrv = partial(_as, "wstatesrv")
 wtdumper = partial(_as, "wtdumper")
 wtdumprl = partial(_as, "wtdumprl")
+
+
+def wrb() -> NoReturn:
+    from opentec.commands.wrb import main
+
+    main()

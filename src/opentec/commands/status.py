@@ -121,9 +121,9 @@ def _waiting(report: Report) -> str:
 
 def _outbox(report: Report) -> str:
     programs, forwards = report.get("programs_waiting", 0), report.get("forwards_waiting", 0)
-    waiting = [f"{programs} programs wait or run"] * bool(programs)
-    waiting += [f"{forwards} events wait for another server; `tec task log` shows them"] * bool(forwards)
-    return ", ".join(waiting) or "nothing waits"
+    waiting = ["1 program waits or runs" if programs == 1 else f"{programs} programs wait or run"] * bool(programs)
+    waiting += [f"{forwards} event{' waits' if forwards == 1 else 's wait'} for another server"] * bool(forwards)
+    return f"{', '.join(waiting)}; `tec task log` shows more" if waiting else "nothing waits"
 
 
 def _show(report: Report) -> None:

@@ -19,6 +19,7 @@ PAGE: Final = 200
 _POLL: Final = 0.1  # seconds between looks at a task that runs
 _LONGEST: Final = 86_400.0
 _WIDEST: Final = 40  # characters of one column but the last
+_LAST_LINE: Final = 200  # characters of the last one
 _OPEN: Final = ("waiting", "claimed")
 _STATUSES: Final = (*_OPEN, "done", "failed", "interrupted")
 _TASKS: Final = ("TASK", "ROLES", "ARGUMENTS", "DESCRIPTION")
@@ -228,7 +229,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     output = (row["output"] or "").strip().splitlines()
     exit_status = "" if row["exit_status"] is None else str(row["exit_status"])
     values = (row["id"], ended, row["event"] or "", row["kind"], row["name"], row["status"], exit_status)
-    return tuple(visible(value) for value in (*values, output[-1] if output else ""))
+    last = visible(output[-1]) if output else ""
+    return (*(visible(value) for value in values), last if len(last) <= _LAST_LINE else f"{last[: _LAST_LINE - 3]}...")
 
 
 def _print(lines: list[tuple[str, ...]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -12,6 +13,7 @@ from opentec.commands.cli import Debug, Json, say, say_json, visible, warn
 
 if TYPE_CHECKING:
     from opentec.events.errors import SourceError
+    from opentec.rules.profile import Cost
     from opentec.testing.results import Result
 
 
@@ -46,6 +48,7 @@ def test(
         ),
     ] = "",
     first: Annotated[bool, typer.Option("-x", help="Stop at the first test that fails.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Then say what each rule cost.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -53,13 +56,13 @@ def test(
 
     Exit status 0 all passed, 1 some failed, 2 a rule base does not compile or a test file is wrong, 5 no tests.
     """
-    raise typer.Exit(_run(paths or _HERE, keyword, first, json))
+    raise typer.Exit(_run(paths or _HERE, keyword, first, profile, json))
 
 
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-def _run(paths: list[Path], keyword: str, first: bool, json: bool) -> TestStatus:
+def _run(paths: list[Path], keyword: str, first: bool, profile: bool, json: bool) -> TestStatus:
     from opentec.testing.collection import collect
 
     collected = collect(paths)
@@ -80,11 +83,13 @@ def _run(paths: list[Path], keyword: str, first: bool, json: bool) -> TestStatus
         return TestStatus.NO_TESTS
     passed = failed = 0
     file = ""
-    for result in collected.run():
+    for result in collected.run(perf_counter_ns if profile else None):
         file = _show(result, file, json)
         passed, failed = passed + result.passed, failed + (not result.passed)
         if failed and first:
             break
+    for folder, costs in collected.profiles.items():
+        _show_costs(folder, costs.costs(), json)
     _show_summary(passed, failed, collected.tests - passed - failed, json)
     return TestStatus.FAILED if failed else TestStatus.OK
 
@@ -101,6 +106,17 @@ def _show(result: Result, file: str, json: bool) -> str:
         for line in as_text(result).split("\n"):
             say(f"  {visible(line)}")
     return result.file
+
+
+def _show_costs(folder: Path, costs: list[Cost], json: bool) -> None:
+    from opentec.testing.report import profile_data, profile_lines
+
+    if json:
+        say_json(profile_data(str(folder), costs))
+    else:
+        say(f"what the rules of {folder} cost:")
+        for line in profile_lines(costs):
+            say(f"  {visible(line)}")
 
 
 def _show_summary(passed: int, failed: int, not_run: int, json: bool) -> None:

@@ -13,7 +13,7 @@ from opentec.commands.shown import column, key_of, object_of
 from opentec.events.image import key_name, parse_key
 from opentec.events.records import Disposition, name_of, parse_position
 
-_FIRED: Final = ("rule_set", "rule", "actions", "did", "event", "timer")
+_FIRED: Final = ("rule_set", "rule", "actions", "did", "event", "timer", "ended")
 _OF_CHANGES: Final = (Disposition.APPLIED.name, Disposition.REFUSED.name)
 
 
@@ -55,12 +55,13 @@ def why(
     if json:
         say_json(report)
     else:
-        _show(report)
+        show(report)
 
 
 def report_of(name: str, outcome: list[Any], row: list[Any] | None, later: Sequence[list[Any]] = ()) -> dict[str, Any]:
     """What is known, as one object; `later` holds the outcomes that changed the event afterwards, newest first."""
     position, disposition, eid, date, handle, reason, rules = outcome
+    fired, refused = _rules(rules)
     derived = row is not None and eid is not None and column(row, "eid") != eid
     return {
         "event": key_of(row) if row is not None else key_name((date, handle, 1)) if date else name,
@@ -68,21 +69,29 @@ def report_of(name: str, outcome: list[Any], row: list[Any] | None, later: Seque
         "reason": reason,
         "position": name_of(position),
         "derived": derived,
-        "rules": [dict(zip(_FIRED, fired, strict=False)) for fired in _fired(rules)],
+        "rules": fired,
+        "did_not_fire": refused,
         "later": [report_of(name_of(other[0]), other, None) for other in later],
         "slots": object_of(row) if row is not None else None,
     }
 
 
-def _fired(rules: str | None) -> list[Any]:
-    return list(json_text.loads(rules)) if rules else []
+def _rules(rules: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rules that fired, and of a traced event those that did not, each with what said no."""
+    fired: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    for entry in json_text.loads(rules) if rules else []:
+        one = dict(zip(_FIRED, entry, strict=False))
+        if "ended" in one and not one["actions"]:
+            refused.append({name: one[name] for name in ("rule_set", "rule", "event", "timer")} | {"no": one["ended"]})
+        else:
+            fired.append(one)
+    return fired, refused
 
 
-def _show(report: dict[str, Any]) -> None:
+def show(report: dict[str, Any]) -> None:
     slots = report["slots"]
-    what = f" {slots['class']} ({slots['status']})" if slots else ""
-    subject = f"change of {report['event']}" if report["disposition"] in _OF_CHANGES else f"{report['event']}{what}"
-    say(f"{subject}: {report['disposition']}, log {report['position']}")
+    say(f"{_subject(report)}: {report['disposition']}, log {report['position']}")
     if report["derived"]:
         say("  it was derived by a rule from the event of that record")
     elif slots and report["disposition"] == Disposition.FIRED.name:
@@ -92,12 +101,28 @@ def _show(report: dict[str, Any]) -> None:
     if slots and slots.get("cause_date_reception"):
         cause = key_name((slots["cause_date_reception"], slots["cause_event_handle"], 1))
         say(f"  its cause is {cause}")
-    if not report["rules"] and report["disposition"] != Disposition.REJECTED.name:
+    if not report["rules"] and report["disposition"] != Disposition.REJECTED.name and not _is_trace(report):
         say("  no rule fired")
-    _show_rules(report["rules"], "  ")
+    _show_rules(report, "  ")
     for other in report["later"]:
         say(f"  later{_cause(other)}: {other['disposition']}, log {other['position']}")
-        _show_rules(other["rules"], "    ")
+        if other["reason"]:
+            say(f"    {visible(other['reason'])}")
+        _show_rules(other, "    ")
+
+
+def _subject(report: dict[str, Any]) -> str:
+    if _is_trace(report):
+        return "change of what is traced"
+    if report["disposition"] in _OF_CHANGES:
+        return f"change of {report['event']}"
+    slots = report["slots"]
+    return str(report["event"]) + (f" {slots['class']} ({slots['status']})" if slots else "")
+
+
+def _is_trace(report: dict[str, Any]) -> bool:
+    """A change of an event names the event, also of one that is not there."""
+    return report["disposition"] in _OF_CHANGES and str(report["event"]).startswith("rx:")
 
 
 def _cause(later: dict[str, Any]) -> str:
@@ -107,13 +132,22 @@ def _cause(later: dict[str, Any]) -> str:
     return "" if later["disposition"] == Disposition.FIRED.name else f" {later['event']}"
 
 
-def _show_rules(rules: list[dict[str, Any]], indent: str) -> None:
-    for fired in rules:
-        actions = fired.get("actions")
-        names = ", ".join(map(str, actions)) if isinstance(actions, list) else str(actions or "")
-        whose = f" for {fired['event']}" if fired.get("event") else ""
-        timer = " when its timer was due" if fired.get("timer") is not None else ""
-        say(f"{indent}rule {fired['rule_set']}/{fired['rule']}{whose}{timer}" + (f", {names}" if names else ""))
-        did = fired.get("did")
-        for line in did if isinstance(did, list) else [did] if did else []:
+def _show_rules(report: dict[str, Any], indent: str) -> None:
+    for fired in report["rules"]:
+        if fired["rule"]:
+            names = ", ".join(map(str, fired["actions"]))
+            say(f"{indent}rule {_named(fired)}" + (f", {names}" if names else ""))
+        for line in (*fired["did"], *fired.get("ended", ())):
             say(f"{indent}  {visible(str(line))}")
+    if report["did_not_fire"]:
+        say(f"{indent}did not fire:")
+    for refused in report["did_not_fire"]:
+        say(f"{indent}  rule {_named(refused)}")
+        for line in refused["no"]:
+            say(f"{indent}    {visible(str(line))}")
+
+
+def _named(rule: dict[str, Any]) -> str:
+    whose = f" for {rule['event']}" if rule.get("event") else ""
+    timer = " when its timer was due" if rule.get("timer") is not None else ""
+    return visible(f"{rule['rule_set']}/{rule['rule']}{whose}{timer}")

@@ -200,7 +200,7 @@ def _stray(source: Source, token: Token) -> SourceError:
     if token.type == "OPEN_TEXT":
         return _error(source, token, *_OPEN)
     near = nearest(str(token), _WORDS)
-    hint = f"did you mean {near}?" if near else ""
+    hint = f"did you mean {near}?" if near else "a comment begins with #" if str(token) in ("%", "/") else ""
     return _error(source, token, f"expected ENUMERATION or TEC_CLASS, found {shown(str(token))}", hint)
 
 

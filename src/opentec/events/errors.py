@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_SHOWN: Final = 200  # characters of a source line
+
 
 class EventError(Exception):
     """Base of everything that is wrong with an event or a class definition."""
@@ -48,7 +52,10 @@ class SourceError(EventError):
         if hint:
             text += f"; {hint}"
         if source_line:
-            text += f"\n    {source_line}\n    {' ' * (column - 1)}^"
+            # a very long line is cut to what is around the column; a tab would move the caret
+            start = 0 if len(source_line) <= _SHOWN else max(column - _SHOWN // 2, 0)
+            shown = source_line[start : start + _SHOWN].replace("\t", " ")
+            text += f"\n    {shown}\n    {' ' * (column - 1 - start)}^"
         super().__init__(text)
 
 

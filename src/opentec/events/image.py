@@ -43,6 +43,8 @@ COLUMNS: Final = (*IDENTITY, *BASE_SLOTS, "slots")
 # LIST_OF base slots are kept as JSON text in their column, as `slots` is
 JSON_COLUMNS: Final = ("acl", "server_path", "slots")
 
+_BEYOND: Final = 1 << 63
+
 EventRow = tuple[Any, ...]
 EventKey = tuple[int, int, int]  # date_reception (epoch seconds), event_handle, server_handle
 
@@ -53,6 +55,11 @@ def key_name(key: EventKey) -> str:
     return f"{date}.{handle}" if server == 1 else f"{date}.{handle}.{server}"
 
 
+def is_key(key: EventKey) -> bool:
+    """Can an event be called that? Its parts are numbers that a repository keeps."""
+    return all(0 <= part < _BEYOND for part in key)
+
+
 def parse_key(name: str) -> EventKey:
     """Read an event's name; raises ValueError with the form that is expected."""
     parts = name.split(".")
@@ -60,4 +67,7 @@ def parse_key(name: str) -> EventKey:
         raise ValueError(
             f"{name!r} is not an event; the form is DATE_RECEPTION.EVENT_HANDLE[.SERVER_HANDLE], as `tec list` prints"
         )
-    return int(parts[0]), int(parts[1]), int(parts[2]) if len(parts) == 3 else 1
+    key = int(parts[0]), int(parts[1]), int(parts[2]) if len(parts) == 3 else 1
+    if not is_key(key):
+        raise ValueError(f"{name!r} is not an event: its numbers are too large")
+    return key

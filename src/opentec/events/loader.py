@@ -46,8 +46,9 @@ _NEEDED: Final = {"STATUS": ("OPEN", "ACK", "CLOSED"), "SEVERITY": ("HARMLESS", 
 def load_classes(folder: Path) -> ClassTable:
     """The classes of a rule base: `folder` is its TEC_CLASSES folder, or the rule base that holds one.
 
-    Reads the files that `.load_classes` names, one a line, in that order; without that file all *.baroc by name,
-    root and tec first. Raises SourceErrors.
+    Reads the files that `.load_classes` names, one a line, in that order; one that only its comments name is left out,
+    one that is not named at all is an error. Without that file all *.baroc by name, root and tec first. Raises
+    SourceErrors.
     """
     if (folder / "TEC_CLASSES").is_dir():
         folder = folder / "TEC_CLASSES"
@@ -93,6 +94,12 @@ def _files(folder: Path, errors: list[SourceError]) -> list[Path]:
             errors.append(source.error(f"there is no file {shown(name)} in {folder}", number, 1, hint))
         else:
             files.append(path)
+    # a class file that is forgotten here would be noticed only when its events are rejected
+    for path in sorted(set(folder.glob("*.baroc")) - set(files)):
+        if path.name not in text:
+            what = f"{path.name} lies in {folder}, but is not named here"
+            hint = "add a line with it; a comment line with its name leaves it out"
+            errors.append(source.error(what, max(text.count("\n"), 1), 1, hint))
     return files
 
 

@@ -43,8 +43,8 @@ class Disposition(IntEnum):
     DROPPED = 2
     REJECTED = 3  # PARSING_FAILED in TEC's dumps
     FAILED = 4  # quarantined
-    APPLIED = 5  # a CHANGE that was made
-    REFUSED = 6  # a CHANGE that was not
+    APPLIED = 5  # a CHANGE that was made, or an ACTIVATE that turned a trace on or off
+    REFUSED = 6  # one that was not
     FIRED = 7  # a record without an event of its own, TICK or ACTIVATE, at which rules fired or events were derived
 
 

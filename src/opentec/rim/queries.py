@@ -94,6 +94,11 @@ class Queries:
             page[key] = msgspec.msgpack.decode(value)
         return page
 
+    async def rule_value(self, key: str) -> Any:
+        """One value of the rule state; None when there is none."""
+        rows = await self._driver.read("SELECT value FROM rule_state WHERE key = ?", (key,))
+        return msgspec.msgpack.decode(rows[0][0]) if rows else None
+
     async def event_by_key(self, key: EventKey) -> EventRow | None:
         """The event that a key names."""
         rows = await self._driver.read(f"{_EVENTS} WHERE {_BY_KEY}", key)

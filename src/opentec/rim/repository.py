@@ -115,6 +115,7 @@ class Repository(Queries, Outbox):
             if stored > epoch:
                 raise Superseded(epoch, stored)
             await connection.exec_driver_sql("UPDATE repository SET epoch = ? WHERE id = 1", (epoch,))
+            await connection.exec_driver_sql(schema.OUTBOX_ENDED)
         return int(position)
 
     async def _commit(self, batch: Batch, epoch: int) -> None:

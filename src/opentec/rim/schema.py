@@ -36,6 +36,10 @@ INTEGER_COLUMNS: Final = frozenset(
 IMMUTABLE: Final = (*IDENTITY, "date_reception", "event_handle", "server_handle")
 
 
+# for what is deleted when it is old enough; a repository that was made without it gets it with the next claim
+OUTBOX_ENDED: Final = "CREATE INDEX IF NOT EXISTS outbox_ended ON outbox(finished_at) WHERE finished_at IS NOT NULL"
+
+
 def quoted(names: tuple[str, ...]) -> str:
     """A column list; `class` and `date` are key words in some databases."""
     return ", ".join(f'"{name}"' for name in names)
@@ -76,6 +80,7 @@ def statements() -> list[str]:
         "data TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'waiting', epoch INTEGER, node TEXT, claimed_at INTEGER, "
         "finished_at INTEGER, exit_status INTEGER, output TEXT)",
         "CREATE INDEX outbox_open ON outbox(status, position) WHERE status IN ('waiting', 'claimed')",
+        OUTBOX_ENDED,
         "CREATE TABLE severity (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
         "CREATE TABLE status (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
         _report_view(),

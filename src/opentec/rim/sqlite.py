@@ -159,12 +159,14 @@ class SqliteDriver(Driver):
         return [] if found == ["ok"] else found
 
     async def close(self) -> None:
-        # the writer goes last: whoever closes last checkpoints, and the reader cannot
-        reader, self._reader = self._reader, None
-        writer, self._writer = self._writer, None
-        for connection in (reader, writer):
-            if connection is not None:
-                await connection.close()
+        # a query that is under way ends first: what asks a closed connection may wait for ever
+        async with self._reading:
+            # the writer goes last: whoever closes last checkpoints, and the reader cannot
+            reader, self._reader = self._reader, None
+            writer, self._writer = self._writer, None
+            for connection in (reader, writer):
+                if connection is not None:
+                    await connection.close()
         await self._reader_engine.dispose()
         await self._writer_engine.dispose()
 

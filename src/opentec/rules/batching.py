@@ -17,6 +17,7 @@ OutboxTuple = tuple[str, int, int | None, str, str]
 
 RULES_SIZE: Final = 256 * 1024  # characters of the rules that are kept with one outcome
 _ENTRY_SIZE: Final = RULES_SIZE // 8
+_FEW: Final = 64  # entries that are made into one text without looking at each
 _CUT: Final = 400  # characters that are left of a text in an entry that is too long
 
 
@@ -72,21 +73,24 @@ def stored_rules(fired: Sequence[Fired]) -> str:
     Where that is too little, rules that did not fire are left out first, then the last that did; a last entry
     without a name says how many.
     """
-    text = to_json(fired)
-    if len(text) <= RULES_SIZE:
-        return text
-    texts = [_entry(one) for one in fired]
+    if len(fired) <= _FEW:
+        text = to_json(fired)
+        if len(text) <= RULES_SIZE:
+            return text
     # a stable order: rules that fired before those that did not
     order = sorted(range(len(fired)), key=lambda number: type(fired[number]) is Explained and not fired[number].actions)
-    room, kept = RULES_SIZE - _ENTRY_SIZE, set()
+    room, kept = RULES_SIZE - _ENTRY_SIZE, {}
     for number in order:
-        room -= len(texts[number]) + 1
+        entry = _entry(fired[number])
+        room -= len(entry) + 1
         if room < 0:
             break
-        kept.add(number)
-    said = f"{len(fired) - len(kept)} more rules are left out: too much for one record"
-    entries = [texts[number] for number in sorted(kept)]
-    return f"[{','.join([*entries, to_json(Fired('', '', [], [said]))])}]"
+        kept[number] = entry
+    entries = [kept[number] for number in sorted(kept)]
+    if len(kept) < len(fired):
+        said = f"{len(fired) - len(kept)} more rules are left out: too much for one record"
+        entries.append(to_json(Fired("", "", [], [said])))
+    return f"[{','.join(entries)}]"
 
 
 def _entry(fired: Fired) -> str:

@@ -39,6 +39,8 @@ def check_rules(
     registry: Mapping[tuple[str, int], Predicate] | None = None,
     refused: Mapping[str, str] | None = None,
     reach: bool = False,
+    complete: bool = True,
+    destinations: Collection[str] | None = None,
 ) -> list[SourceError]:
     """Everything that is certainly wrong with these rule sets, in their order and that of their lines.
 
@@ -47,7 +49,8 @@ def check_rules(
     of a predicate must be, `refused` why some names will never be predicates; both are the shipped ones when None.
     With `reach` also what can never run or never do anything where it stands: rules, actions and goals behind one that
     ends the evaluation, filters that no event passes, drop_change_request outside of change rules. A loaded rule base
-    is checked for it; a test of the engine may want just that.
+    is checked for it; a test of the engine may want just that. `complete` is False when there are predicates that
+    could not be read: then no name is unknown. `destinations` are those of forward_event; with None any may be named.
     """
     if registry is None or refused is None:
         from opentec.rules.predicates import REFUSED, REGISTRY
@@ -57,7 +60,7 @@ def check_rules(
     rule_sets = list(rule_sets)
     report = Report(texts)
     own, asserted = defined(rule_sets)
-    language = Language(predicates, registry, refused, own, asserted)
+    language = Language(predicates, registry, refused, own, asserted, complete=complete, destinations=destinations)
     for rule_set in rule_sets:
         before = len(report.errors)
         _names(rule_set, report)

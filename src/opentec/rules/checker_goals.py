@@ -9,6 +9,8 @@ from opentec.events.classes import EventClass
 from opentec.rules.ast import Atom, Compound, EventArgument, ListTerm, Number, Term, Text, Var
 from opentec.rules.checker_filters import FilterChecker
 from opentec.rules.checker_report import asserted_clause, conjuncts, shown_term, variables
+from opentec.rules.destinations import DEFAULT
+from opentec.rules.destinations import FILE as DESTINATIONS
 from opentec.rules.parser_tokens import did_you_mean
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ _HINTS: Final = {
 class Language:
     """Every name that may be a goal, and what is known of it.
 
-    `own` are the clauses of the rule base, `asserted` what its rules assert.
+    `own` are the clauses of the rule base, `asserted` what its rules assert. Without `complete` there are others.
     """
 
     def __init__(
@@ -55,7 +57,12 @@ class Language:
         refused: Mapping[str, str],
         own: Names,
         asserted: Names,
+        *,
+        complete: bool = True,
+        destinations: Collection[str] | None = None,
     ) -> None:
+        self.complete = complete
+        self.destinations = destinations
         self.predicates = {**predicates, **CONTROL, **OPERATORS}
         self.registry = registry
         self.refused = refused
@@ -125,13 +132,20 @@ class GoalChecker:
             if reason := self.language.refused.get(name):
                 self.report.add(term.place, f"predicate {name!r} is refused: {reason}")
                 return False
+            if not self.language.complete and name not in _HINTS:
+                return False
             hint = _HINTS.get(name) or did_you_mean(name, [known for known in goals if known[:1].isalpha()])
             self.report.add(term.place, f"predicate {name!r} is not defined", hint)
             return False
         if arity not in arities:
             takes = " or ".join(str(n) for n in sorted(arities))
             plural = "argument" if takes == "1" else "arguments"
-            self.report.add(term.place, f"{name} takes {takes} {plural}, not {arity}")
+            known = self.language.registry
+            forms = [
+                known[name, n].signature for n in sorted(arities) if (name, n) in known and known[name, n].signature
+            ]
+            hint = f"write {' or '.join(forms)}" if 0 < len(forms) <= 3 else ""
+            self.report.add(term.place, f"{name} takes {takes} {plural}, not {arity}", hint)
             return False
         if name in self.misplaced and arity == 0:
             self.report.add(term.place, f"{name} {self.misplaced[name]}", "take it out")
@@ -155,6 +169,8 @@ class GoalChecker:
             self._stored(args[0], args[1], args[2])
         elif name == "generate_event" and len(args) == 2:
             self._generated(args[0], args[1])
+        elif name == "forward_event" and self.language.destinations is not None:
+            self._forwarded(term, self.language.destinations)
 
     def _arguments(self, predicate: Predicate, term: Compound, bound: set[str]) -> None:
         """Arguments that can never be what the predicate takes there (its modes say what)."""
@@ -188,7 +204,10 @@ class GoalChecker:
             if term.name not in bound:
                 self.filters.unbound(term, bound, f"{name} needs an event")
         else:
-            self.report.add(term.place, f"{name} needs an event here, not {shown_term(term)}", "give its variable")
+            hint = "give its variable"
+            if isinstance(term, Atom) and not term.quoted:
+                hint += f"; a variable begins with '_', as in _{term.value}"
+            self.report.add(term.place, f"{name} needs an event here, not {shown_term(term)}", hint)
 
     def _searches(self, term: Compound, bound: set[str]) -> None:
         reference = term.args[0]
@@ -239,6 +258,14 @@ class GoalChecker:
                     self.filters.constant(cls, found, item.args[1], stored=True)
             elif isinstance(slot, Number):
                 self.report.add(slot.place, f"{slot.value} is not a slot")
+
+    def _forwarded(self, term: Compound, known: Collection[str]) -> None:
+        """A destination that the goal names must be one of tec_forward.conf."""
+        named = term.args[1] if len(term.args) == 2 else Atom(DEFAULT, place=term.place)
+        if isinstance(named, (Atom, Text)) and named.value not in known:
+            add = "add ServerLocation=HOST[:PORT] to it" if len(term.args) == 1 else f"add [{named.value}] to it"
+            hint = did_you_mean(named.value, known) or add
+            self.report.add(named.place, f"{DESTINATIONS} has no destination {named.value!r}", hint)
 
 
 def _is_search(term: Term) -> bool:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 CALL_DEPTH: Final = 2_000  # calls of predicates of one's own within one another
 RECURSION: Final = 20_000  # Python calls within one another: ten for each of these
+HEADROOM: Final = 6_000  # Python calls that are left for what does not call clauses: it must not end half-way
+LOOK: Final = 16  # how often it is looked whether they are left, in calls of predicates within one another
+COPIED: Final = 256  # items of a long list among the arguments for one step
+GOAL_PARTS: Final = 64  # characters of a goal that is called, or of an asserted clause, for one step
+COMPILED_SIZE: Final = 4_000_000  # characters of them
 COMPILED_LIMIT: Final = 2_000  # clauses that were asserted, or terms that were called, and are kept compiled
 SCAN: Final = 16  # clauses looked at for one step
 ASSERTS: Final = ("assert", "asserta", "assertz")
@@ -67,6 +72,14 @@ class Clause:
             if not unify(read(frame), args[number], trail):
                 return None
         return frame
+
+
+def _is_deep() -> bool:
+    try:
+        sys._getframe(RECURSION - HEADROOM)
+    except ValueError:
+        return False
+    return True
 
 
 def _leave(frame: Frame, run: Evaluation) -> bool:
@@ -115,6 +128,7 @@ class Program:
         self.procedures: dict[Key, Procedure] = {}
         self.errors: list[SourceError] = []
         self._compiled: dict[bytes, Clause] = {}
+        self._size = 0  # of what is kept compiled
         self._sources: list[tuple[Procedure, ast.Clause]] = []
         for rule_set in rule_sets:
             bodies = [action.body for rule in rule_set.rules for action in rule.actions]
@@ -191,13 +205,16 @@ class Program:
     ) -> bool:
         """Every solution of these clauses, in order, and what follows the call for each."""
         run.count(1 + len(candidates) // SCAN)
+        for arg in args:
+            if type(arg) is list and len(arg) >= COPIED:
+                run.count(len(arg) // COPIED)  # most likely it was made for this call, and stays as long as that
         depth = run.depth
         trail = run.trail
         mark = len(trail)
         run.depth = depth + 1
         try:
-            if depth >= CALL_DEPTH:
-                raise RuleError(f"predicates of the rule base call one another more than {CALL_DEPTH} deep")
+            if depth >= CALL_DEPTH or (depth % LOOK == LOOK - 1 and _is_deep()):
+                raise RuleError(f"predicates of the rule base call one another more than {depth} deep")
             for clause in candidates:
                 if type(clause) is Fact:
                     if clause.body is None:
@@ -205,6 +222,7 @@ class Program:
                             return True
                         undo(trail, mark)
                         continue
+                    run.count(len(clause.text) // GOAL_PARTS)
                     clause = self._compile_fact(clause)
                 new = clause.enter(args, trail)  # type: ignore[union-attr]
                 if new is not None:
@@ -243,8 +261,10 @@ class Program:
         except SourceError as error:
             hint = f"; {error.hint}" if error.hint else ""
             raise RuleError(f"{what} cannot run: {error.message}{hint}") from None
-        if len(self._compiled) >= COMPILED_LIMIT:
+        self._size += len(text)
+        if len(self._compiled) >= COMPILED_LIMIT or self._size > COMPILED_SIZE:
             self._compiled.clear()
+            self._size = len(text)
         self._compiled[text] = clause
         return clause
 
@@ -262,6 +282,7 @@ class Program:
                     error.place = error.place or place
                     raise
                 text = b"call " + msgspec.json.encode(data)
+                run.count(len(text) // GOAL_PARTS)
                 clause = self._compiled.get(text)
                 if clause is None:
                     head = Compound("call", tuple(_tree({"v": n}) for n in range(len(leaves))), place=ASSERTED)

@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from opentec.events.classes import ClassTable
 from opentec.events.errors import SourceError, SourceErrors
-from opentec.rules.ast import Atom, Condition, ListTerm, Rule, RuleSet, Var
+from opentec.rules.ast import Action, Atom, Condition, ListTerm, Rule, RuleSet, Var
 from opentec.rules.compiler import Compiler
 from opentec.rules.effects import Timer
 from opentec.rules.evaluation import Evaluation
 from opentec.rules.event import Event
 from opentec.rules.filters import FilterCode, Match, compile_conditions, compile_filter
 from opentec.rules.goals import Step, link
+from opentec.rules.guards import Guard, guard_of, without_guard
 from opentec.rules.predicates import REGISTRY
 from opentec.rules.predicates.registry import Predicate
 from opentec.rules.scope import GROUND, Frame, Reader, Scope, reader, wrong
@@ -61,6 +62,7 @@ class CompiledAction(NamedTuple):
     kind: str
     name: str
     step: Step
+    guard: Guard | None = None  # closed: the step would do nothing
 
 
 class CompiledRule:
@@ -77,7 +79,7 @@ class CompiledRule:
         self.place = f"{rule.place.file}:{rule.place.line}"
         scope = Scope()
         self.filter = compile_filter(rule.event, scope, table)
-        self._accepts = self.filter.accepts()
+        self._classes, self._checks = self.filter.classes, tuple(self.filter.checks)
         self._binds = tuple(self.filter.binds)
         timer = [condition for condition in (rule.timer_duration, rule.timer_info) if condition is not None]
         self.timer_filter = compile_conditions(timer, scope, table) if timer else None
@@ -92,10 +94,8 @@ class CompiledRule:
         request = self.request_filter
         matches = (self.match_sender, request.match() if request is not None else None)
         self._match_change = tuple(match for match in matches if match is not None)
-        actions = [
-            CompiledAction(action.kind, action.name, link(compiler.sequence(action.body, scope.branch()), _end))
-            for action in rule.actions
-        ]
+        actions = [_compile_action(action, compiler, scope.branch()) for action in rule.actions]
+        self.guard = guard_of([action.body for action in rule.actions])  # closed: the rule would do nothing
         self.actions = tuple(action for action in actions if action.kind in NEW_EVENT_ACTIONS)
         self.redo_actions = tuple(action for action in actions if action.kind in REDO_ACTIONS)
         self._frame: Frame = [None] * scope.size
@@ -106,8 +106,12 @@ class CompiledRule:
 
     def match(self, event: Event, run: Evaluation) -> Frame | None:
         """A frame with the filter's variables, or None when the rule does not concern the event."""
-        if not self._accepts(event):
+        classes = self._classes
+        if classes is not None and event.shape.name not in classes:
             return None
+        for check in self._checks:
+            if not check(event):
+                return None
         frame = self._frame.copy()
         frame[self.filter.place] = event
         for bind in self._binds:
@@ -133,6 +137,11 @@ class CompiledRule:
                 if not matches(view, frame, run):
                     return None
         return frame
+
+
+def _compile_action(action: Action, compiler: Compiler, scope: Scope) -> CompiledAction:
+    codes = [code for goal in without_guard(action.body) for code in compiler.sequence(goal, scope)]
+    return CompiledAction(action.kind, action.name, link(codes, _end), guard_of([action.body]))
 
 
 def _compile_request(rule: Rule, scope: Scope, table: ClassTable) -> tuple[Match | None, FilterCode | None]:

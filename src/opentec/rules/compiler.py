@@ -23,7 +23,7 @@ from opentec.rules.goals import Choice, Code, Goal, Step
 from opentec.rules.predicates import REFUSED, REGISTRY
 from opentec.rules.predicates.facts import WITH_PROGRAM
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.scope import MAYBE, Frame, Reader, Scope, event_reader, reader, value_reader, wrong
+from opentec.rules.scope import MAYBE, Frame, Reader, Scope, constant, event_reader, reader, value_reader, wrong
 from opentec.rules.terms import RuleError, show, undo
 
 
@@ -125,6 +125,8 @@ def _argument(predicate: Predicate, mode: str, number: int, term: Term, scope: S
     if mode == "v":
         return read
     kind, name = (int, "a whole number") if mode == "i" else (str, "text")
+    if type(constant(term)) is kind:
+        return read
 
     def checked(frame: Frame) -> Any:
         value = read(frame)

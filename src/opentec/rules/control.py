@@ -236,7 +236,7 @@ def _differs(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
 def _same(expected: bool) -> Control:
     def control(compiler: Compiler, term: Compound, scope: Scope) -> list[Code]:
         one, two = reader(term.args[0], scope), reader(term.args[1], scope)
-        return [lambda frame, run: identical(one(frame), two(frame)) is expected]
+        return [lambda frame, run: identical(one(frame), two(frame), run.trail) is expected]
 
     return control
 

@@ -101,7 +101,8 @@ def plain_correlation(rule: CorrelationRule) -> tuple[Rule, ...]:
     """The plain rules of a correlation rule.
 
     `A causes B`: one rule for B, which looks for the newest open A, and NAME (2) for A, which looks for every open B;
-    an effect that has a cause already keeps it. `A clears B`: one rule for A, which closes every open B.
+    an effect that has a cause already keeps it, and an event that was dropped is neither (our choice: it is not
+    stored, its duplicate is). `A clears B`: one rule for A, which closes every open B.
     """
     if rule.relation == "clears":
         return (_correlated(rule, 0, rule.name),)
@@ -127,14 +128,17 @@ def _correlated(rule: CorrelationRule, received: Literal[0, 1], name: str) -> Ru
             others = (_without_cause(place), *others)
     found = EventFilter(second, (rule.classes[1 - received],), None, others, place=place)
     window = _window(first.name, rule.seconds, place)
-    goal = Compound(search, (EventArgument(found, place=place), *window), place=place)
+    body = _and(Compound(search, (EventArgument(found, place=place), *window), place=place), action)
+    if rule.relation != "clears":
+        dropped = Atom("received_event_dropped", place=place)
+        body = _and(Compound("\\+", (dropped,), place=place), body)
     return Rule(
         kind="rule",
         name=name,
         event=EventFilter(first, (rule.classes[received],), None, own, place=place),
         description=rule.description,
         directives=rule.directives,
-        actions=(Action("reception_action", _ACTION, _and(goal, action), place=place),),
+        actions=(Action("reception_action", _ACTION, body, place=place),),
         source_kind="correlation_rule",
         place=rule.place,
     )

@@ -6,7 +6,7 @@ which come back from the repository's rows at the committed position (`prime`); 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ _CHANGE: Final = int(Kind.CHANGE)
 _ACTIVATE: Final = int(Kind.ACTIVATE)
 _REJECTED: Final = int(Verdict.REJECTED)
 _STORED: Final = int(Disposition.STORED)
+_SIGN: Final = 256  # timers that fire between two signs of life
 _OWN_OUTCOME: Final = (_EVENT, _NOTICE_RECORD, _CHANGE)
 
 
@@ -68,9 +69,11 @@ class Engine:
     def __init__(self, rule_base: RuleBase, selector: Selector, profile: Profile | None = None) -> None:
         self._selector = selector
         self._profile = profile
+        # called now and then while very many timers fire for one record, as after an outage of days
+        self.alive: Callable[[], None] = lambda: None
         self._explain_all = False
         self._state: dict[str, Any] = {}
-        self._quarantined: set[int] = set()
+        self._quarantined: dict[int, str] = {}
         self._next_eid = 1
         self._second = 0
         self._handle = 0
@@ -163,14 +166,13 @@ class Engine:
         for event in cached:
             self._cache.remove(event)
         for event in held.values():
-            event.shape = self._shapes.of_stored(event.class_name, event.slots)
-            event.defaults = event.shape.defaults
+            event.take_shape(self._shapes.of_stored(event.class_name, event.slots))
         for event in cached:
             self._cache.add(event)
 
-    def quarantine(self, positions: Iterable[int]) -> None:
-        """Name the records that must not be processed; they end FAILED."""
-        self._quarantined.update(positions)
+    def quarantine(self, reasons: Mapping[int, str]) -> None:
+        """Name the records that must not be processed, by position, and why; they end FAILED with that reason."""
+        self._quarantined.update(reasons)
 
     def next_due(self) -> int | None:
         """When the first timer is due, in microseconds of log time."""
@@ -219,7 +221,8 @@ class Engine:
         """
         kind = record.kind
         if record.position in self._quarantined:
-            outcome = Outcome(Disposition.FAILED, reason="quarantined") if kind in _OWN_OUTCOME else None
+            reason = f"set aside: {self._quarantined[record.position]}"
+            outcome = Outcome(Disposition.FAILED, reason=reason) if kind in _OWN_OUTCOME else None
             return Effects(record.position, record.after, outcome)
         self._begin(record.position)
         run = self._run
@@ -382,8 +385,11 @@ class Engine:
 
     def _fire_timers(self, time: int) -> None:
         """Fire what is due, in (due, id) order, each at its own due time, with what it generates."""
-        run = self._run
+        run, fired = self._run, 0
         while (found := self._timers.pop_due(time)) is not None:
+            fired += 1
+            if fired % _SIGN == 0:
+                self.alive()
             timer, event = found
             run.forget_timer(timer)
             run.steps = self._step_limit

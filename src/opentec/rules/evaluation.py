@@ -15,10 +15,11 @@ from opentec.rules.effects import Fired, Program, Timer
 from opentec.rules.event import CLOSED, FIXED_SLOTS, Event, Shape, Shapes
 from opentec.rules.rulebase_sources import Settings
 from opentec.rules.store import Store
-from opentec.rules.terms import RuleError, StepLimitError, Struct, Trail, show
+from opentec.rules.terms import RuleError, StepLimitError, Struct, Trail, freeze_measured, show
 from opentec.rules.timers import TimerTable
 
 if TYPE_CHECKING:
+    from opentec.events.classes import EventClass
     from opentec.rules.compiled import CompiledRule
 
 Sender = Struct | str
@@ -29,13 +30,27 @@ MICROSECONDS: Final = 1_000_000
 DERIVED_LIMIT: Final = 1000  # events that one record, or timer, may generate or have analysed again
 PROGRAM_LIMIT: Final = 1000  # programs that one record, or timer, may start
 NOTICE_SECONDS: Final = 60  # of log time between two TEC_Error notices about the same rule
+TIMER_LIMIT: Final = 250_000  # timers that may be pending
+SLOT_ITEMS: Final = 10_000  # items that a rule may put into a LIST_OF slot
+SLOT_SIZE: Final = 1_000_000  # characters of them
+OUTPUT_LIMIT: Final = 20_000_000  # characters that one record, or timer, may put into slots, programs and the store
+SHORT: Final = 256  # characters of a slot's value that do not count towards it
+FROZEN_A_STEP: Final = 64  # parts and characters that are put into the store for one step
 DID_LIMIT: Final = 100  # sentences kept for one rule that fired
 LONGEST_TIMER: Final = 10 * 366 * 86_400  # seconds
 COMMIT_ACTION: Final = 1
 COMMIT_RULE: Final = 2
 COMMIT_SET: Final = 3
 CLOSED_EVENT: Final = "closed_event"  # the sender of a change that an event asks for by arriving CLOSED
+FILTER_FAULTS: Final = (RuleError, StepLimitError, RecursionError)  # what the filter of a rule may raise
 _COMPLAINT: Final = "notice"  # section of the store: when a rule was last complained of
+
+
+def size_of(value: Any) -> int:
+    """Characters of a slot's value, about."""
+    if type(value) is str:
+        return len(value)
+    return sum([size_of(item) for item in value]) if type(value) is list else 8
 
 
 class Derived:
@@ -95,6 +110,7 @@ class Evaluation:
         "fired",
         "next_timer",
         "now",
+        "output",
         "parent",
         "position",
         "program_count",
@@ -125,7 +141,7 @@ class Evaluation:
         self.ask: Ask = _nobody
         self.next_timer = 1
         self.selecting: frozenset[str] = frozenset()  # slots that the selection of rules depends on
-        self.trail: Trail = []
+        self.trail = Trail(self.count)
         self.cut: object = None  # what a cut or commit on its way back is for (goals.py)
         self.depth = 0  # calls of user clauses that are under way
         self.reset(0)
@@ -151,6 +167,7 @@ class Evaluation:
         """Give what is to come, a record or a timer, its full share of events and programs."""
         self.derived_count = 0
         self.program_count = 0
+        self.output = 0
 
     def begin(self, now: int, parent: str) -> None:
         """Begin something at `now`, microseconds of log time. What it derives has its identity from `parent`."""
@@ -171,6 +188,7 @@ class Evaluation:
         self.receiving = receiving
         self.timer = timer
         self.dropped: CompiledRule | None = None
+        self.refused = None
         self.counted: Event | None = None
         self.analysed_changed = False
         self.did: list[str] = []
@@ -195,12 +213,34 @@ class Evaluation:
         if self.steps < 0:
             raise StepLimitError
 
+    def put_out(self, size: int) -> None:
+        """Note that so many characters are to be stored or sent. Raises RuleError beyond the limit of a record."""
+        self.output += size
+        if self.output > OUTPUT_LIMIT:
+            raise RuleError(f"one record, or timer, may store and send {OUTPUT_LIMIT} characters, and this is more")
+
+    def frozen(self, term: Any, what: str) -> Any:
+        """The term as plain data that may be put into the store. Raises RuleError (see `freeze`)."""
+        data, size = freeze_measured(term, what)
+        self.count(size // FROZEN_A_STEP)
+        self.put_out(size)
+        return data
+
     # slots
 
     def value(self, event: Event, slot: str, raw: Any) -> Any:
         """`raw` as a value of that slot. Raises RuleError when the slot cannot hold it."""
+        return self.value_of(event.cls, slot, raw)
+
+    def value_of(self, cls: EventClass, slot: str, raw: Any) -> Any:
+        """`raw` as a value of that slot of events of the class. Raises RuleError when the slot cannot hold it."""
+        if type(raw) is list:
+            if len(raw) > SLOT_ITEMS:
+                raise RuleError(f"slot {slot!r} would hold more than {SLOT_ITEMS} items, the limit for rules")
+            if sum([len(item) for item in raw if type(item) is str]) > SLOT_SIZE:
+                raise RuleError(f"slot {slot!r} would hold more than {SLOT_SIZE} characters, the limit for rules")
         try:
-            return event.cls.value(slot, raw)
+            return cls.value(slot, raw)
         except EventRejected as wrong:
             raise RuleError(str(wrong)) from None
 
@@ -208,7 +248,10 @@ class Evaluation:
         """Set a slot; tells whether it changed. Raises RuleError for a wrong slot or value."""
         if slot in FIXED_SLOTS:
             raise RuleError(f"slot {slot!r} is part of the event's key and cannot be changed")
-        return self.assign(event, slot, self.value(event, slot, raw))
+        value = self.value(event, slot, raw)
+        if type(value) is list or (type(value) is str and len(value) > SHORT):
+            self.put_out(size_of(value))
+        return self.assign(event, slot, value)
 
     def assign(self, event: Event, slot: str, value: Any) -> bool:
         """Set a slot to a value that fits; tells whether it changed."""
@@ -247,6 +290,8 @@ class Evaluation:
         value = self.value(event, slot, raw)
         if event.get(slot) == value:
             return False
+        if type(value) is list or (type(value) is str and len(value) > SHORT):
+            self.put_out(size_of(value))
         refused = self.ask(event, slot, value, sender)
         if refused is not None:
             sentence = (
@@ -298,6 +343,7 @@ class Evaluation:
         """Queue a new event behind the one under analysis. Raises RuleError beyond the limit of a record."""
         if self.derived_count >= DERIVED_LIMIT:
             raise RuleError(f"one record may generate {DERIVED_LIMIT} events, and this is one more; it was left out")
+        self.put_out(sum(map(size_of, slots.values())))
         self.derived_count += 1
         self.cause += 1
         self.derived.append(Derived(shape, slots, digest(self.parent, self.rule.full_name, self.cause)))
@@ -336,10 +382,19 @@ class Evaluation:
             text = f"{place}: rule {rule.full_name}: {message}"
             self.notice("TEC_Error", text, rule_set=rule.set_name, rule=rule.name, file=file, line=int(line))
 
+    def unmatched(self, rule: CompiledRule, error: Exception) -> str:
+        """Complain of a rule whose filter raised one of FILTER_FAULTS, and so does not match; gives the reason."""
+        self.rule = rule
+        reason = error.message if isinstance(error, RuleError) else "it takes more than a record may"
+        self.complain(rule, "", f"the filter cannot be tested: {reason}")
+        return reason
+
     def set_timer(self, event: Event, seconds: int, info: Any) -> Timer:
         """Set a timer, at least a second ahead so that a timer rule cannot spin. Raises RuleError if it is too long."""
         if seconds > LONGEST_TIMER:
             raise RuleError(f"a timer of {seconds} s is longer than ten years")
+        if len(self.timers) >= TIMER_LIMIT:
+            raise RuleError(f"{TIMER_LIMIT} timers are pending already; cancel those that are not needed any more")
         timer = Timer(self.next_timer, self.now + max(1, seconds) * MICROSECONDS, event.eid, seconds, info)
         self.next_timer += 1
         self.timers.set(timer, event)
@@ -372,6 +427,8 @@ class Evaluation:
         """
         if self.program_count >= PROGRAM_LIMIT:
             raise RuleError(f"one record may start {PROGRAM_LIMIT} programs, and this is one more; it was left out")
+        said = (*argv, *environment.values(), *(forward[1].values() if forward else ()))
+        self.put_out(sum(map(size_of, said)))
         self.program_count += 1
         number = len(self.programs)
         identity = digest(self.position, self.rule.full_name, number)

@@ -66,7 +66,7 @@ class Shape:
         self.dup_values = _reader_of(self.dup_slots)
         # a change of one of these moves the event within the cache's indexes
         self.reindex = frozenset(("status", "hostname", *CAUSE_SLOTS, *self.dup_slots))
-        self.further = tuple((slot, self.defaults[slot]) for slot in sorted(self.defaults.keys() - _BASE))
+        self.further = tuple(sorted(self.defaults.keys() - _BASE))
         self.base = {slot: self.defaults.get(slot) for slot in BASE_SLOTS}
         self.base_json = {**self.base, **{slot: to_json(self.base[slot] or []) for slot in _LISTS}}
         self.numbers: dict[str, Mapping[str, int]] = {
@@ -160,13 +160,9 @@ class Event:
     def row(self) -> EventRow:
         """The stored form, in the order of COLUMNS; LIST_OF slots and `slots` as JSON text."""
         shape, slots = self.shape, self.slots
-        further: Iterable[tuple[str, Any]] = shape.further
-        if not shape.known:
-            further = [(slot, shape.defaults.get(slot)) for slot in sorted(slots.keys() - _BASE)]
-        extra = {}
-        for slot, default in further:
-            if slot in slots and slots[slot] != default:
-                extra[slot] = slots[slot]
+        # what equals the default, too: the default may be another one when the row is read
+        further: Iterable[str] = shape.further if shape.known else sorted(slots.keys() - _BASE)
+        extra = {slot: slots[slot] for slot in further if slot in slots}
         merged = shape.base_json | slots
         for slot in _LISTS:
             if slot in slots:
@@ -199,6 +195,18 @@ class Event:
         event = cls(eid, position, ident, shape, slots)
         event.stored = True
         return event
+
+    def take_shape(self, shape: Shape) -> None:
+        """Become an event of the same class as another rule base has it; what it was does not change by that.
+
+        It is then what `from_row` makes of its row.
+        """
+        base, after = self.shape.base, shape.base
+        for slot in BASE_SLOTS:
+            if slot not in self.slots and base[slot] != after[slot]:
+                self.slots[slot] = base[slot]
+        self.shape = shape
+        self.defaults = shape.defaults
 
     def __repr__(self) -> str:
         return f"<Event {self.shape.name} {self}>"

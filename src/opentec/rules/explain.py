@@ -7,13 +7,14 @@ events that are not traced none of this exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from opentec.rules.ast import Compound, Term
 from opentec.rules.compiled import ChangeView, CompiledAction, CompiledRule, CompiledRules, TimerView
 from opentec.rules.compiler import Compiler
 from opentec.rules.effects import FIRED_LIMIT, Explained, Timer
-from opentec.rules.evaluation import COMMIT_SET, Evaluation
+from opentec.rules.evaluation import COMMIT_SET, FILTER_FAULTS, Evaluation
 from opentec.rules.event import Event
 from opentec.rules.filters import FilterCode, Source
 from opentec.rules.goals import Code, Goal
@@ -24,6 +25,7 @@ from opentec.rules.terms import RuleError, deref, show, undo
 NO_LIMIT: Final = 1_000  # rules that did not fire, kept for one record
 LONGEST_VALUE: Final = 80  # characters of a value that is quoted
 VALUES: Final = 5  # variables of a goal whose values are told
+_NO_ACTION: Final = "it has no action for this case"
 # goals inside these are told apart; of all others only the whole is
 _TRANSPARENT: Final = frozenset(((";", 2), ("->", 2), ("once", 1), ("call", 1), ("ignore", 1)))
 
@@ -93,13 +95,17 @@ class TracedRule(CompiledRule):
         marking = MarkingCompiler(compiler)
         super().__init__(rule.source, rule.index, rule.rule_set, rule.set_name, marking)
         self.ended: list[str] = []
-        self.actions = tuple(self._watched(action, marking.marks) for action in self.actions)
-        self.redo_actions = tuple(self._watched(action, marking.marks) for action in self.redo_actions)
+        self.begun: set[str] = set()  # names of actions
+        # guards follow the variables only in the rule that is known to do so
+        self.guard = rule.guard
+        self.actions = tuple(map(self._watched, self.actions, rule.actions, repeat(marking.marks)))
+        self.redo_actions = tuple(map(self._watched, self.redo_actions, rule.redo_actions, repeat(marking.marks)))
 
-    def _watched(self, action: CompiledAction, marks: Marks) -> CompiledAction:
+    def _watched(self, action: CompiledAction, plain: CompiledAction, marks: Marks) -> CompiledAction:
         step = action.step
 
         def watched(frame: Frame, run: Evaluation) -> bool:
+            self.begun.add(action.name)
             # a change rule may run while it asks for a change itself
             outer = marks.furthest, marks.times, marks.values
             marks.furthest, marks.times, marks.values = -1, 0, []
@@ -112,7 +118,16 @@ class TracedRule(CompiledRule):
                 marks.furthest, marks.times, marks.values = outer
             return over
 
-        return action._replace(step=watched)
+        return action._replace(step=watched, guard=plain.guard)
+
+    def closed(self, actions: Iterable[CompiledAction], run: Evaluation) -> list[str]:
+        """A sentence for each of these actions whose guard says no, so that it was not begun."""
+        said = []
+        for action in actions:
+            if action.guard is not None and action.name not in self.begun and action.guard.closed(run):
+                goal = action.guard.failing(run)
+                said.append(f"action {action.name} ended at {goal.place.file}:{goal.place.line}: {goal_text(goal)}")
+        return said
 
     def refusal(self, event: Event, run: Evaluation, view: Any = None) -> str:
         """Which condition said no: of the filter, or of the rest of the rule to `view`, a timer or a request."""
@@ -196,23 +211,42 @@ class Explainer:
             if plain.filter.classes is not None and class_name not in plain.filter.classes:
                 continue
             rule = self._rule(plain)
+            actions = rule.redo_actions if again else rule.actions
             if over or rule.rule_set == skipped:
                 self._note(rule, name, [over or committed])
                 continue
+            if rule.guard is not None and rule.guard.closed(run):
+                self._note(rule, name, rule.closed(actions, run) or [_NO_ACTION])
+                continue
             mark = len(run.trail)
-            frame = match(rule)
+            try:
+                frame = match(rule)
+            except FILTER_FAULTS as error:
+                undo(run.trail, mark)
+                self._note(rule, name, [f"the filter cannot be tested: {run.unmatched(rule, error)}"])
+                continue
             if frame is None:
                 undo(run.trail, mark)
-                said = refuses(rule)
-                undo(run.trail, mark)
-                self._note(rule, name, [said or "its filter said no"])
+                self._note(rule, name, [self._refusal(rule, refuses)])
                 continue
-            commit = self._fire_rule(rule, rule.redo_actions if again else rule.actions, frame, name)
+            commit = self._fire_rule(rule, actions, frame, name)
             if commit == COMMIT_SET:
                 skipped, committed = rule.rule_set, f"not tried: rule {rule.full_name} committed the rule set"
             elif commit > COMMIT_SET:
                 over = f"not tried: evaluation ended with rule {rule.full_name}"
         run.analysed_changed = False
+
+    def _refusal(self, rule: TracedRule, refuses: Callable[[TracedRule], str]) -> str:
+        """Which condition said no. To look for it costs the record nothing."""
+        run = self._run
+        mark, parts, steps = len(run.trail), run.trail.parts, run.steps
+        try:
+            said = refuses(rule)
+        except FILTER_FAULTS:
+            said = ""
+        undo(run.trail, mark)
+        run.trail.parts, run.steps = parts, steps
+        return said or "its filter said no"
 
     def _rule(self, rule: CompiledRule) -> TracedRule:
         found = self._traced.get(rule.index)
@@ -222,16 +256,20 @@ class Explainer:
 
     def _fire_rule(self, rule: TracedRule, actions: Sequence[CompiledAction], frame: Frame, name: str) -> int:
         run = self._run
-        outer, rule.ended = rule.ended, []
+        outer = rule.ended, rule.begun
+        rule.ended, rule.begun = [], set()
         commit = self._fire(rule, actions, frame, name)
-        ended, rule.ended = rule.ended, outer
+        ended = rule.ended
+        if not commit:  # else what was not begun may have been cut off
+            ended += rule.closed(actions, run)
+        rule.ended, rule.begun = outer
         fired = run.fired
         if fired and fired[-1].did is run.did:  # the entry of this rule, not of a change rule within it
             if ended:
                 last = fired[-1]
                 fired[-1] = Explained(last.rule_set, last.rule, last.actions, last.did, last.event, last.timer, ended)
         else:
-            self._note(rule, name, ended or ["it has no action for this case"])
+            self._note(rule, name, ended or [_NO_ACTION])
         return commit
 
     def _note(self, rule: CompiledRule, name: str, no: list[str]) -> None:

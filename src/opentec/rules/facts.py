@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from opentec.rules.store import Store
-from opentec.rules.terms import Ref, RuleError, Struct, copy, deref, is_ground, thaw
+from opentec.rules.terms import Ref, RuleError, Struct, copy, deref, is_ground, show, thaw
 
 SECTION: Final = "fact"  # of the store: number to frozen clause
 FACT_LIMIT: Final = 250_000  # facts that all rules together may hold
@@ -27,7 +27,7 @@ def split(clause: Any) -> tuple[Any, Any]:
         if body == "true":
             body = None
     if type(head) is not str and type(head) is not Struct:
-        raise RuleError(f"{clause!r} is neither a fact, name(...), nor a clause, (name(...) :- goals)")
+        raise RuleError(f"{show(clause)[:80]} is neither a fact, name(...), nor a clause, (name(...) :- goals)")
     return head, body
 
 

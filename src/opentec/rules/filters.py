@@ -6,7 +6,7 @@ their numbers (tec.md 2.1); equality is of values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from opentec.events.classes import ClassTable
@@ -319,27 +319,57 @@ def _mixed(slot: str, wanted: list[Any], inside: bool) -> Check:
 
 
 def _ordered(slot: str, compare: Callable[[Any, Any], bool], value: Any) -> Check:
+    kind = type(value)
+    enumeration: Mapping[str, int] | None = None  # the last one that was met, and which of its members fit
+    fitting: frozenset[str] = frozenset()
+
     def check(event: Event) -> bool:
-        found, limit = event.get(slot), value
+        nonlocal enumeration, fitting
+        slots = event.slots
+        found = slots[slot] if slot in slots else event.defaults.get(slot)
         numbers = event.shape.numbers.get(slot)
         if numbers is not None:
-            found = numbers.get(found)
-            if type(limit) is str:
-                limit = numbers.get(limit)
-        if found is None or limit is None or (type(found) is str) is not (type(limit) is str):
-            return False
-        return type(found) is not list and type(limit) is not list and compare(found, limit)
+            if numbers is not enumeration:
+                fitting = _fitting(numbers, compare, value)
+                enumeration = numbers
+            return found in fitting
+        if type(found) is str:
+            return kind is str and compare(found, value)
+        # numbers compare with numbers, and nothing else has an order
+        return (type(found) is int or type(found) is float) and (kind is int or kind is float) and compare(found, value)
 
     return check
 
 
+def _fitting(numbers: Mapping[str, int], compare: Callable[[Any, Any], bool], value: Any) -> frozenset[str]:
+    """The members of an enumeration that are on this side of a member, or of a number."""
+    limit = numbers.get(value) if type(value) is str else value
+    if type(limit) is not int and type(limit) is not float:
+        return frozenset()
+    return frozenset(name for name, number in numbers.items() if compare(number, limit))
+
+
 def _selectable(slot: str, operator: str, value: Any, code: FilterCode, table: ClassTable) -> None:
-    """Tell the selector about equality with texts, where every class of the filter has a text or enumeration there."""
-    values = [value] if operator == "equals" else value if operator == "within" else []
-    if not values or any(type(item) is not str for item in values):
-        return
+    """Tell the selector about equality with texts, where every class of the filter has a text or enumeration there.
+
+    A place in the order of one enumeration is equality with one of its members.
+    """
+    enumerations = set()
     for name in table.classes if code.classes is None else code.classes:
         found = table.classes[name].slots.get(slot)
-        if found is not None and (found.type.is_list or found.type.kind not in ("STRING", "ENUM")):
+        if found is not None:
+            if found.type.is_list or found.type.kind not in ("STRING", "ENUM"):
+                return
+            enumerations.add(found.type.enumeration)
+    if operator in _ORDER:
+        (enumeration,) = enumerations if len(enumerations) == 1 else (None,)
+        if enumeration is None:
             return
-    code.tests.append(EqualTo(slot, tuple(dict.fromkeys(values))))
+        members = table.enumerations[enumeration].members
+        values = sorted(_fitting(members, _ORDER[operator], value))
+        if len(values) == len(members):
+            return  # it tells nothing apart
+    else:
+        values = [value] if operator == "equals" else value if operator == "within" else []
+    if values and all(type(item) is str for item in values):
+        code.tests.append(EqualTo(slot, tuple(dict.fromkeys(values))))

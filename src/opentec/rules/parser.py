@@ -226,7 +226,10 @@ class _Clauses:
             raise c.error(f"action {name!r} of {self.what} is empty", hint="write its goals, or take it out")
         if c.accept("("):
             body = parse_term(c, BODY)
-            c.expect(")", f"to close action {name!r}, which begins in line {place.line}")
+            if not c.accept(")"):
+                is_goal = c.token.kind in ("WORD", "VARIABLE", "QUOTED") and not c.at_rule()
+                hint = "a comma is missing before it" if is_goal and c.token.text not in _CLAUSES else ""
+                raise c.unexpected(f"')' to close action {name!r}, which begins in line {place.line}", hint=hint)
         else:
             body = parse_term(c, ARGUMENT)
         self.actions.append(Action(kind, name, body, place=place))

@@ -110,7 +110,10 @@ class _Head:
             if clause in (".", ")"):
                 return None
             if clause not in self.known or c.ahead().text != ":":
-                hint = did_you_mean(clause, self.known) if c.token.kind == "WORD" and clause not in self.known else ""
+                if clause in self.known:
+                    c.take()
+                    raise c.unexpected(f"':' after {clause!r}")
+                hint = did_you_mean(clause, self.known) if c.token.kind == "WORD" else ""
                 raise c.unexpected(f"a clause of {self.what} ({', '.join(self.known)})", hint=hint)
             if clause in self.seen:
                 raise c.error(f"{self.what} has {clause!r} twice", hint="keep one")

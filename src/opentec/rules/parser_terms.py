@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from opentec.rules.ast import (
@@ -154,6 +155,8 @@ def _number(c: Cursor, place: Place, *, negative: bool = False) -> Number:
         raise c.error(f"the number is too large; {_MAX_DIGITS} digits are the most")
     c.take()
     value: int | float = int(token.text) if token.kind == "INTEGER" else float(token.text)
+    if value == inf:
+        raise c.error("the number is too large for a real", place)
     return Number(-value if negative else value, place=place)
 
 
@@ -289,6 +292,9 @@ def _conditions(c: Cursor, depth: int) -> tuple[Condition, ...]:
     return tuple(conditions)
 
 
+_BEHIND_FILTERS: Final = ("action", "reception_action", "redo_action", "sender", "attribute", "when", "description")
+
+
 def parse_condition(c: Cursor, depth: int = 0) -> Condition:
     """`slot: _variable test...`, the cursor at the slot, of which at least one part must follow. Raises SourceError."""
     place, token = c.place(), c.take()
@@ -301,6 +307,8 @@ def parse_condition(c: Cursor, depth: int = 0) -> Condition:
     tests = _tests(c, depth)
     if variable is None and not tests:
         hint = did_you_mean(c.token.text, TEST_OPERATORS) if c.token.kind == "WORD" else f"{slot}: equals ... tests it"
+        if depth == 0 and slot in _BEHIND_FILTERS:
+            hint = f"if {slot!r} is the next clause, a ] is missing before it"
         raise c.unexpected(f"a variable or a test ({', '.join(TEST_OPERATORS)}) for {slot!r}", hint=hint)
     return Condition(slot, variable, tests, place=place)
 

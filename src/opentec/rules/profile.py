@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -51,18 +51,19 @@ class Profile:
         cost = self._costs.setdefault(rule.full_name, Cost(rule.full_name, rule.place))
         return ProfiledRule(rule, cost, self)
 
-    @contextmanager
-    def measure(self, cost: Cost, run: Evaluation) -> Iterator[None]:
-        """Add what happens within to the rule's cost, also when it raises."""
+    def begin(self, run: Evaluation) -> tuple[list[int], int, int]:
+        """Begin to measure; `end` takes what this gives."""
         outer, self._inner = self._inner, [0, 0]
-        steps, begun = run.steps, self._clock()
-        try:
-            yield
-        finally:
-            time, spent = self._clock() - begun, steps - run.steps
-            cost.nanoseconds += time - self._inner[0]
-            cost.steps += spent - self._inner[1]
-            self._inner = [outer[0] + time, outer[1] + spent]
+        return outer, run.steps, self._clock()
+
+    def end(self, cost: Cost, run: Evaluation, begun: tuple[list[int], int, int]) -> None:
+        """Add what happened since then to the rule's cost."""
+        now = self._clock()
+        outer, steps, start = begun
+        time, spent = now - start, steps - run.steps
+        cost.nanoseconds += time - self._inner[0]
+        cost.steps += spent - self._inner[1]
+        self._inner = [outer[0] + time, outer[1] + spent]
 
 
 class ProfiledRule(CompiledRule):
@@ -75,31 +76,37 @@ class ProfiledRule(CompiledRule):
         self.redo_actions = tuple(map(self._watched, rule.redo_actions))
 
     def _watched(self, action: CompiledAction) -> CompiledAction:
-        step, cost, measure = action.step, self._cost, self._profile.measure
+        step, cost, profile = action.step, self._cost, self._profile
 
         def measured(frame: Frame, run: Evaluation) -> bool:
             cost.actions += 1
-            with measure(cost, run):
+            begun = profile.begin(run)
+            try:
                 return step(frame, run)
+            finally:
+                profile.end(cost, run, begun)
 
         return action._replace(step=measured)
 
     def match(self, event: Event, run: Evaluation) -> Frame | None:
         """A frame with the filter's variables, or None when the rule does not concern the event."""
-        return self._tried(run, lambda: self._rule.match(event, run))
+        return self._tried(run, partial(self._rule.match, event, run))
 
     def match_timer(self, event: Event, timer: Timer, run: Evaluation) -> Frame | None:
         """The same for a timer rule and the timer that fired."""
-        return self._tried(run, lambda: self._rule.match_timer(event, timer, run))
+        return self._tried(run, partial(self._rule.match_timer, event, timer, run))
 
     def match_change(self, event: Event, request: ChangeView, run: Evaluation) -> Frame | None:
         """The same for a change rule and the change that is asked for."""
-        return self._tried(run, lambda: self._rule.match_change(event, request, run))
+        return self._tried(run, partial(self._rule.match_change, event, request, run))
 
     def _tried(self, run: Evaluation, match: Callable[[], Frame | None]) -> Frame | None:
-        cost = self._cost
+        cost, frame = self._cost, None
         cost.tried += 1
-        with self._profile.measure(cost, run):
+        begun = self._profile.begin(run)
+        try:
             frame = match()
+        finally:  # a filter may raise
+            self._profile.end(cost, run, begun)
         cost.matched += frame is not None
         return frame

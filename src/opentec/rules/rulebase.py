@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,7 @@ import msgspec
 
 from opentec.events.classes import ClassTable
 from opentec.events.errors import SourceError, SourceErrors
+from opentec.rules import destinations
 from opentec.rules.ast import RuleSet
 from opentec.rules.rulebase_sources import (
     CLASSES,
@@ -135,8 +136,17 @@ def _compile(sources: Sources, name: str | None) -> RuleBase:
             found += errors.errors
         except SourceError as error:
             found.append(error)
-    if table is not None and user.complete:
-        found += check_rules(rule_sets, table, user.arities, texts, registry=user.registry, reach=True)
+    if table is not None:
+        found += check_rules(
+            rule_sets,
+            table,
+            user.arities,
+            texts,
+            registry=user.registry,
+            reach=True,
+            complete=user.complete,
+            destinations=_destinations(sources),
+        )
         if not found:
             found += _compiler_errors(rule_sets, table, user)
     if table is None or found:
@@ -145,6 +155,13 @@ def _compile(sources: Sources, name: str | None) -> RuleBase:
     return RuleBase(
         name or folder.resolve().name, sources.content_hash, table, tuple(rule_sets), settings, user.predicates
     )
+
+
+def _destinations(sources: Sources) -> Collection[str] | None:
+    """The destinations that forward_event may name; None when tec_forward.conf is wrong, which is reported already."""
+    data = sources.files.get(destinations.FILE, b"")
+    found, errors = destinations.parse_destinations(data.decode("utf-8-sig", "replace"))
+    return None if errors else found.keys()
 
 
 def _user_predicates(sources: Sources, texts: dict[str, str]) -> Checked:

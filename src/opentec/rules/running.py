@@ -11,14 +11,15 @@ from typing import Any, Final
 
 from opentec.rules.compiled import ChangeView, CompiledAction, CompiledRule, compile_rules
 from opentec.rules.effects import FIRED_LIMIT, Fired, Timer
-from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, Evaluation, Sender
+from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, FILTER_FAULTS, Evaluation, Sender
 from opentec.rules.event import Event
 from opentec.rules.explain import Explainer, Wants
+from opentec.rules.predicates.globals import Globals
 from opentec.rules.profile import Profile
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.scope import Frame
 from opentec.rules.selector import Selector
-from opentec.rules.terms import RuleError, StepLimitError
+from opentec.rules.terms import RuleError, StepLimitError, Trail
 from opentec.rules.user_predicates.calling import load_registry
 
 CHANGE_DEPTH: Final = 8  # change requests within one another
@@ -39,6 +40,10 @@ class Running:
         self._explain = Explainer(rules, self.fire)
         self._explained: Wants | None = None  # which events are; None: no event at all
         self._plain = rules.plain
+        every = (*rules.plain.values(), *rules.timer, *rules.change)
+        guards = [rule.guard for rule in every]
+        guards += [action.guard for rule in every for action in (*rule.actions, *rule.redo_actions)]
+        self._guards = [guard for guard in guards if guard is not None]
         self._timer_rules = rules.timer
         self._change_rules = {
             slot: tuple(rule for rule in rules.change if rule.attribute in (slot, None))
@@ -53,6 +58,10 @@ class Running:
     def attach(self, run: Evaluation) -> None:
         """Run from here on in this evaluation, whose change requests pass these change rules."""
         self._run = run
+        variables = run.store.view(Globals)
+        variables.watchers.clear()
+        for guard in self._guards:
+            guard.watch(variables)
         run.selecting = self._selecting
         run.ask = self.ask
         self._explain.attach(run)
@@ -88,7 +97,14 @@ class Running:
                 rule = rules[index]
                 if rule.rule_set == skipped:
                     continue
-                frame = rule.match(event, run)
+                guard = rule.guard
+                if guard is not None and (guard.shut or (guard.undropped and run.dropped is not None)):
+                    continue
+                try:
+                    frame = rule.match(event, run)
+                except FILTER_FAULTS as error:
+                    run.unmatched(rule, error)
+                    continue
                 if frame is None:
                     continue
                 commit = self.fire(rule, rule.redo_actions if again else rule.actions, frame, name)
@@ -110,9 +126,13 @@ class Running:
             return
         run, skipped = self._run, -1
         for rule in self._timer_rules:
-            if rule.rule_set == skipped:
+            if rule.rule_set == skipped or (rule.guard is not None and rule.guard.closed(run)):
                 continue
-            frame = rule.match_timer(event, timer, run)
+            try:
+                frame = rule.match_timer(event, timer, run)
+            except FILTER_FAULTS as error:
+                run.unmatched(rule, error)
+                continue
             if frame is None:
                 continue
             commit = self.fire(rule, rule.actions, frame, str(event))
@@ -136,24 +156,29 @@ class Running:
         outer = run.event, run.rule, run.receiving, run.timer, run.counted, run.did, run.refused, run.trail
         control = run.commit, run.succeeded
         run.requests += 1
-        run.event, run.receiving, run.timer, run.refused, run.trail = event, False, None, None, []
+        run.event, run.receiving, run.timer, run.refused, run.trail = event, False, None, None, Trail(run.count)
         request = ChangeView(event, slot, value, sender)
-        if self._explained is not None and self._explained(event):
-            self._explain.change(rules, event, request)
-        else:
-            self._change(rules, event, request)
-        refused = run.refused
-        run.requests -= 1
-        run.event, run.rule, run.receiving, run.timer, run.counted, run.did, run.refused, run.trail = outer
-        run.commit, run.succeeded = control
-        return refused
+        try:
+            if self._explained is not None and self._explained(event):
+                self._explain.change(rules, event, request)
+            else:
+                self._change(rules, event, request)
+            return run.refused
+        finally:
+            run.requests -= 1
+            run.event, run.rule, run.receiving, run.timer, run.counted, run.did, run.refused, run.trail = outer
+            run.commit, run.succeeded = control
 
     def _change(self, rules: Sequence[CompiledRule], event: Event, request: ChangeView) -> None:
         run, skipped = self._run, -1
         for rule in rules:
-            if rule.rule_set == skipped:
+            if rule.rule_set == skipped or (rule.guard is not None and rule.guard.closed(run)):
                 continue
-            frame = rule.match_change(event, request, run)
+            try:
+                frame = rule.match_change(event, request, run)
+            except FILTER_FAULTS as error:
+                run.unmatched(rule, error)
+                continue
             if frame is None:
                 continue
             commit = self.fire(rule, rule.actions, frame, str(event))
@@ -170,24 +195,27 @@ class Running:
         run.did = did
         ran: list[str] = []
         commit = 0
-        for action in actions:
+        for _, title, step, guard in actions:
+            if guard is not None and guard.closed(run):
+                continue
             run.commit = 0
             run.succeeded = False
+            run.trail.parts = 0
             before = len(did)
             try:
-                action.step(frame, run)
+                step(frame, run)
             except RuleError as error:
                 run.complain(rule, error.place, error.message)
             except RecursionError:
-                run.complain(rule, "", f"action {action.name!r} nests too deeply")
+                run.complain(rule, "", f"action {title!r} nests too deeply")
             except StepLimitError:
                 run.dropped = run.refused = None  # what cannot be judged is kept, and changed as it was asked
-                text = f"action {action.name!r} was stopped after {self._step_limit} steps, the limit of a record"
-                run.complain(rule, "", text)
+                text = f"action {title!r} was stopped after {self._step_limit} steps"
+                run.complain(rule, "", f"{text}, the limit of a record (step_limit)")
                 run.commit = _HALT
             run.trail.clear()
             if run.succeeded or len(did) > before:
-                ran.append(action.name)
+                ran.append(title)
             if self._drop_ends and run.dropped is not None:
                 run.commit = _HALT
             if run.commit >= COMMIT_RULE:

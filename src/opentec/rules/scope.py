@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from opentec.events.errors import SourceError
 from opentec.rules.ast import Atom, Compound, EventArgument, ListTerm, Number, Place, Term, Text, Var
 from opentec.rules.event import Event
-from opentec.rules.terms import Partial, Ref, RuleError, Struct, deref, resolve
+from opentec.rules.terms import Partial, Ref, RuleError, Struct, deref, resolve, show
 
 Frame = list[Any]
 Reader = Callable[[Frame], Any]
@@ -172,7 +172,7 @@ def event_reader(term: Term, scope: Scope, what: str) -> Reader:
     def checked(frame: Frame) -> Any:
         value = read(frame)
         if type(value) is not Event:
-            raise RuleError(f"{what} needs an event, and got {value!r}")
+            raise RuleError(f"{what} needs an event, and got {show(value)[:80]!r}")
         return value
 
     return checked

@@ -6,7 +6,7 @@ value for gets a class of its own: an unbound variable, a list with an open tail
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ TEXT_LIMIT: Final = 65_536  # characters of one text a rule may build; a STRING 
 LIST_LIMIT: Final = 100_000  # items of one list a rule may build
 TERM_LIMIT: Final = 500_000  # parts of one term that is walked through
 PARTS_A_STEP: Final = 16
+_ACCOUNT: Final = 64 * PARTS_A_STEP  # parts that are paid for together
 SORT_DEPTH: Final = 1000  # brackets within brackets in a term that is sorted or compared by order
 FROZEN_PARTS: Final = 100_000  # parts of one term that is kept
 FROZEN_TEXT: Final = 1_000_000  # characters in it
@@ -79,7 +80,24 @@ class Struct(msgspec.Struct, frozen=True):
         return show(self)
 
 
-Trail = list[Ref]
+class Trail(list[Ref]):
+    """The variables that were bound, in this order. Parts of terms that are compared on the way cost steps.
+
+    `spend` takes the steps, and may raise; without it they cost nothing.
+    """
+
+    __slots__ = ("_spend", "parts")
+
+    def __init__(self, spend: Callable[[int], None] | None = None) -> None:
+        super().__init__()
+        self.parts = 0  # that were not paid for yet
+        self._spend = spend
+
+    def pay(self) -> None:
+        """Turn parts into steps."""
+        steps, self.parts = divmod(self.parts, PARTS_A_STEP)
+        if self._spend is not None:
+            self._spend(steps)
 
 
 def deref(term: Any) -> Any:
@@ -92,21 +110,37 @@ def deref(term: Any) -> Any:
 
 
 def _flatten(term: Partial) -> Any:
-    items, tail = list(term.items), deref(term.tail)
-    if type(tail) is list:
-        return items + tail
-    if type(tail) is Partial:
-        return Partial((*items, *tail.items), tail.tail)
-    return term
+    # a loop: a list may be made of as many pieces as it has items, and may hold itself
+    tail = term.tail
+    items: list[Any] | None = None
+    while True:
+        while type(tail) is Ref and tail.value is not UNBOUND:
+            tail = tail.value
+        kind = type(tail)
+        if kind is not list and kind is not Partial:
+            return term if items is None else Partial(tuple(items), tail)
+        if items is None:
+            items = list(term.items)
+        items.extend(tail if kind is list else tail.items)
+        if len(items) > LIST_LIMIT:
+            raise RuleError(f"a list has at most {LIST_LIMIT} items")
+        if kind is list:
+            return items
+        tail = tail.tail
 
 
 def unify(left: Any, right: Any, trail: Trail) -> bool:
     """Make both terms equal by binding variables; what was bound is on the trail, also when False is returned."""
     # loops, here and below, and not all() or map(): recursion through them would use up the C stack
-    left, right = deref(left), deref(right)
+    kind = type(left)
+    if kind is Ref or kind is Partial:
+        left = deref(left)
+        kind = type(left)
+    if type(right) is Ref or type(right) is Partial:
+        right = deref(right)
     if left is right:
         return True
-    if type(left) is Ref:
+    if kind is Ref:
         left.value = right
         trail.append(left)
         return True
@@ -114,16 +148,22 @@ def unify(left: Any, right: Any, trail: Trail) -> bool:
         right.value = left
         trail.append(right)
         return True
-    kind = type(left)
     if kind is Partial or type(right) is Partial:
         return _unify_partial(left, right, trail)
     if kind is not type(right):
         return False
-    if kind is list:
-        return len(left) == len(right) and unify_all(left, right, trail)
     if kind is Struct:
-        return left.name == right.name and len(left.args) == len(right.args) and unify_all(left.args, right.args, trail)
-    return bool(left == right)
+        if left.name != right.name:
+            return False
+        left, right = left.args, right.args
+    elif kind is not list:
+        return bool(left == right)
+    if len(left) != len(right):
+        return False
+    trail.parts += 1 + len(left)
+    if trail.parts > _ACCOUNT:
+        trail.pay()
+    return unify_all(left, right, trail)
 
 
 def unify_all(left: Sequence[Any], right: Sequence[Any], trail: Trail) -> bool:
@@ -138,6 +178,10 @@ def _unify_partial(left: Any, right: Any, trail: Trail) -> bool:
     if type(left) is not Partial:
         left, right = right, left
     n = len(left.items)
+    # what is behind these items is copied
+    trail.parts += n + (len(right) if type(right) is list else 0) // PARTS_A_STEP
+    if trail.parts > _ACCOUNT:
+        trail.pay()
     if type(right) is list:
         return n <= len(right) and unify_all(left.items, right, trail) and unify(left.tail, right[n:], trail)
     if type(right) is not Partial:
@@ -158,8 +202,10 @@ def undo(trail: Trail, mark: int) -> None:
 
 def resolve(term: Any) -> Any:
     """The term without variables, for what leaves the body. Raises RuleError when one is unbound."""
-    term = deref(term)
     kind = type(term)
+    if kind is Ref or kind is Partial:
+        term = deref(term)
+        kind = type(term)
     if kind is list or kind is Struct or kind is Partial or kind is Ref:
         return _resolve(term, Budget())
     return term
@@ -222,8 +268,8 @@ def _copy(term: Any, known: dict[int, Ref], budget: Budget) -> Any:
     return term
 
 
-def identical(left: Any, right: Any) -> bool:
-    """`==`: the same term as it stands, nothing is bound."""
+def identical(left: Any, right: Any, trail: Trail) -> bool:
+    """`==`: the same term as it stands, nothing is bound; the trail pays for it."""
     left, right = deref(left), deref(right)
     if left is right:
         return True
@@ -231,48 +277,72 @@ def identical(left: Any, right: Any) -> bool:
     if kind is not type(right) or kind is Ref:
         return False
     if kind is list:
-        return _all_identical(left, right)
+        return _all_identical(left, right, trail)
     if kind is Struct:
-        return left.name == right.name and _all_identical(left.args, right.args)
+        return left.name == right.name and _all_identical(left.args, right.args, trail)
     if kind is Partial:
-        return _all_identical((*left.items, left.tail), (*right.items, right.tail))
+        return _all_identical((*left.items, left.tail), (*right.items, right.tail), trail)
     return bool(left == right)
 
 
-def _all_identical(left: Sequence[Any], right: Sequence[Any]) -> bool:
+def _all_identical(left: Sequence[Any], right: Sequence[Any], trail: Trail) -> bool:
     if len(left) != len(right):
         return False
+    trail.parts += 1 + len(left)
+    if trail.parts > _ACCOUNT:
+        trail.pay()
     for one, other in zip(left, right, strict=True):  # noqa: SIM110
-        if not identical(one, other):
+        if not identical(one, other, trail):
             return False
     return True
 
 
 def show(term: Any) -> str:
-    """A term as a person reads it: texts bare, lists as `[a, b]`, events by their key."""
+    """A term as a person reads it: texts bare, lists as `[a, b]`, events by their key.
+
+    Raises RuleError for one that is too large to be read: texts count as parts, too.
+    """
     term = deref(term)
-    return term if type(term) is str else _show(term, Budget())
+    if type(term) is str:
+        return term
+    said: list[str] = []
+    _show(term, said, Budget())
+    return "".join(said)
 
 
-def _show(term: Any, budget: Budget) -> str:
+def _show(term: Any, said: list[str], budget: Budget) -> None:
     term = deref(term)
     kind = type(term)
     if kind is str:
-        return str(term)
-    if kind is list:
-        return f"[{_show_all(term, budget)}]"
-    if kind is Ref:
-        return "_"
-    if kind is Struct:
-        return f"{term.name}({_show_all(term.args, budget)})"
-    if kind is Partial:
-        return f"[{_show_all(term.items, budget)} | {_show(term.tail, budget)}]"
-    return str(term)
+        budget.spend(len(term) // PARTS_A_STEP)
+        said.append(term)
+    elif kind is list:
+        said.append("[")
+        _show_all(term, said, budget)
+        said.append("]")
+    elif kind is Ref:
+        said.append("_")
+    elif kind is Struct:
+        budget.spend(len(term.name) // PARTS_A_STEP)
+        said += (term.name, "(")
+        _show_all(term.args, said, budget)
+        said.append(")")
+    elif kind is Partial:
+        said.append("[")
+        _show_all(term.items, said, budget)
+        said.append(" | ")
+        _show(term.tail, said, budget)
+        said.append("]")
+    else:
+        said.append(str(term))
 
 
-def _show_all(terms: Sequence[Any], budget: Budget) -> str:
+def _show_all(terms: Sequence[Any], said: list[str], budget: Budget) -> None:
     budget.spend(1 + len(terms))
-    return ", ".join([_show(term, budget) for term in terms])
+    for number, term in enumerate(terms):
+        if number:
+            said.append(", ")
+        _show(term, said, budget)
 
 
 # what a term looks like in the store: texts, numbers and lists as they are, the rest as a dict of one entry
@@ -287,7 +357,14 @@ def freeze(term: Any, what: str = "the store") -> Any:
     Variables become numbers. Raises RuleError, which names `what` the term was for, when it holds an event, has more
     than FROZEN_PARTS parts or FROZEN_TEXT characters, or nests more than FROZEN_DEPTH deep.
     """
-    return _Freezer(what).data(term, 0)
+    return freeze_measured(term, what)[0]
+
+
+def freeze_measured(term: Any, what: str) -> tuple[Any, int]:
+    """The same, with the number of its parts and characters."""
+    freezer = _Freezer(what)
+    data = freezer.data(term, 0)
+    return data, FROZEN_PARTS - freezer.parts + FROZEN_TEXT - freezer.text
 
 
 class _Freezer:
@@ -328,6 +405,8 @@ class _Freezer:
 
 def thaw(data: Any) -> Any:
     """The term that `freeze` made this data of, its variables new ones."""
+    if type(data) is str:
+        return data
     return _thaw(data, {})
 
 
@@ -370,10 +449,13 @@ def _is_ground(term: Any, budget: Budget) -> bool:
     return True
 
 
-def sort_key(term: Any) -> tuple[Any, ...]:
+def sort_key(term: Any, budget: Budget | None = None) -> tuple[Any, ...]:
     """Sorts terms: variables, numbers by value, texts, lists, compound terms (by number of arguments, name,
-    arguments), events by their key. Variables have no order among themselves, which would differ between runs."""
-    return _sort_key(term, Budget(), 0)
+    arguments), events by their key. Variables have no order among themselves, which would differ between runs.
+
+    Raises RuleError for terms that are too large; `budget` is one for all that are sorted together.
+    """
+    return _sort_key(term, Budget() if budget is None else budget, 0)
 
 
 def _sort_key(term: Any, budget: Budget, depth: int) -> tuple[Any, ...]:

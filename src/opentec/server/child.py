@@ -48,6 +48,7 @@ class Context:
     notices: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # posted after the start notice
     selector: str = "indexed"  # or "durable-rules", whose self-test has passed then
     skip_to_log: bool = False  # a gap between repository and log was accepted: go on at the log's beginning
+    activates: bool = True  # this start chose `rule_base`; False: the log's last one rules
 
     @property
     def runtime(self) -> Path:

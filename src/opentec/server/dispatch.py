@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import time
 from typing import Any, Final
 
 import msgspec
 
-from opentec.events.image import EventKey, EventRow
+from opentec.events.image import EventKey, EventRow, is_key
 from opentec.events.records import name_of, position_of
 from opentec.ha import epochs
 from opentec.ha.errors import FenceFailed
@@ -27,6 +29,8 @@ from opentec.rim.errors import (
 from opentec.rim.outbox import OutboxTask
 from opentec.rim.repository import Repository
 from opentec.rim.sqlite import open_repository
+from opentec.rules.rulebase import load_compiled
+from opentec.rules.rulebase_sources import RuleBaseError
 from opentec.server import hooks, outbox
 from opentec.server.child import Context, Fatal
 from opentec.server.errors import Refused
@@ -41,7 +45,11 @@ _RETRY: Final = 0.25
 _PRUNE: Final = 10.0
 _OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
 _PAGE_BYTES: Final = 32 << 20
-_INTERNAL: Final = frozenset(("batch", "rule-hello", "task-hello", "task-claim", "task-finish"))
+_OF_RULE: Final = ("batch", "rule-hello", "prime-state", "prime-events", "prime-timers", "event-row", "event-by-eid")
+_OF_TASK: Final = ("task-hello", "task-claim", "task-finish")
+_INTERNAL: Final = frozenset((*_OF_RULE, *_OF_TASK))
+_COMPLAINT: Final = 5.0  # seconds that reception has for it
+_UNANSWERABLE: Final = (LogError, AttributeError, LookupError, TypeError, ValueError, OverflowError)
 _decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
 
 
@@ -49,7 +57,7 @@ class Dispatch:
     """The dispatch process."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context = dataclasses.replace(context)  # its rule base is that of the committed position
         self._repository: Repository
         self._rpc = RpcServer(context.runtime / "dispatch.sock", self._handle, gone=self._gone)
         self._turn = asyncio.Lock()
@@ -88,13 +96,14 @@ class Dispatch:
         """Post a TEC_Error; where reception is away it is in the log file at least."""
         _log.error("%s", text)
         try:
-            reception = await RpcClient.connect(self._context.runtime / "reception.sock")
-            try:
-                await reception.call("notice", ["TEC_Error", {"msg": text, "source": "TEC"}])
-            finally:
-                reception.close()
-        except (OSError, Refused) as error:
-            _log.warning("it cannot be posted: %s", error)
+            async with asyncio.timeout(_COMPLAINT):
+                reception = await RpcClient.connect(self._context.runtime / "reception.sock")
+                try:
+                    await reception.call("notice", ["TEC_Error", {"msg": text, "source": "TEC"}])
+                finally:
+                    reception.close()
+        except (OSError, Refused, TimeoutError) as error:
+            _log.warning("it cannot be posted: %s", str(error) or "reception does not answer")
 
     # -- the repository ---------------------------------------------------------------------------------------------
 
@@ -123,15 +132,27 @@ class Dispatch:
             position = await self._skip_gap(position)
         self._untold = await self._retried(self._repository.interrupt_outbox, context.epoch, _now())
         self._interrupted = [task.id for task in self._untold]
-        table = context.rule_base.classes
-        await self._retried(
-            self._repository.set_enumerations,
-            dict(table.enumerations["SEVERITY"].members),
-            dict(table.enumerations["STATUS"].members),
-            context.epoch,
-        )
+        active = await self._retried(self._repository.rule_value, "rule_base")
+        await self._use_rule_base(active[0] if active else context.rule_base.content_hash)
         context.progress[Word.COMMITTED] = position
         _log.info("repository claimed for epoch %d at %s", context.epoch, name_of(position))
+
+    async def _use_rule_base(self, content_hash: str) -> None:
+        """Answer queries from here on with the classes of this rule base. Raises Fatal."""
+        context = self._context
+        if content_hash != context.rule_base.content_hash:
+            try:
+                base = await asyncio.to_thread(load_compiled, context.instance.rule_bases, content_hash)
+            except (RuleBaseError, OSError) as error:
+                raise Fatal(f"rule base {content_hash[:12]} of the repository cannot be loaded: {error}") from error
+            context.rule_base = base
+        enumerations = context.rule_base.classes.enumerations
+        await self._retried(
+            self._repository.set_enumerations,
+            dict(enumerations["SEVERITY"].members),
+            dict(enumerations["STATUS"].members),
+            context.epoch,
+        )
 
     async def _skip_gap(self, position: int) -> int:
         """An operator accepted that records are missing: the repository goes on where the log begins."""
@@ -207,7 +228,9 @@ class Dispatch:
             case "prime-timers":
                 return await self._retried(self._repository.timers, argument)
             case "event-row":
-                return await self._retried(self._repository.event_by_key, _key(argument))
+                key = _key(argument)
+                # what no event can be called is in the log as well as anything else that an operator asked for
+                return await self._retried(self._repository.event_by_key, key) if is_key(key) else None
             case "event-by-eid":
                 return await self._retried(self._repository.event_row, int(argument))
             case "task-hello":
@@ -229,13 +252,17 @@ class Dispatch:
                     output=argument["output"],
                     done=argument["done"],
                 )
-            case "verdict":
-                return await self._verdict(peer, *argument)
         try:
+            if operation == "verdict":
+                position, wait = argument
+                return await self._verdict(peer, int(position), float(wait))
+            if operation == "applied":
+                position, wait = argument
+                return await self._applied(peer, int(position), float(wait))
             return await answer(self._repository, self._context, operation, argument)
         except RepositoryError as error:
             raise Refused(f"the repository does not answer: {error}") from error
-        except (LogError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        except _UNANSWERABLE as error:
             # a question that cannot be answered must not end the one writer of the repository
             raise Refused(f"{operation} cannot be answered: {error}") from error
 
@@ -259,6 +286,8 @@ class Dispatch:
             row = await outbox.operator_task(self._repository, self._context, peer.uid, user_name(peer.uid), argument)
         except RepositoryError as error:
             raise Refused(f"the repository does not answer: {error}") from error
+        except _UNANSWERABLE as error:
+            raise Refused(f"task-run cannot be answered: {error}") from error
         await self._retried(self._repository.add_outbox, row, self._context.epoch)
         if self._task is not None:
             self._task.send("work", [row.kind])
@@ -291,6 +320,9 @@ class Dispatch:
             except PositionMismatch as error:
                 raise Refused(str(error)) from error
             hooks.reach("dispatch.committed")
+            active = batch.state.get("rule_base")
+            if active and active[0] != self._context.rule_base.content_hash:
+                await self._use_rule_base(active[0])
             progress = self._context.progress
             progress[Word.COMMITTED] = batch.after
         async with self._moved:
@@ -301,20 +333,29 @@ class Dispatch:
 
     async def _verdict(self, peer: Peer, position: int, wait: float) -> Any:
         """The outcome of a log position, waiting up to `wait` seconds for its commit; None if that did not come."""
+        if not await self._committed(peer, position + 1, wait):
+            return None
+        return await self._repository.outcome(position)
+
+    async def _applied(self, peer: Peer, position: int, wait: float) -> str | None:
+        """The rule base that rules at the committed position, once that is `position` or behind it; None: not yet."""
+        if not await self._committed(peer, position, wait):
+            return None
+        return str(self._context.rule_base.content_hash)
+
+    async def _committed(self, peer: Peer, position: int, wait: float) -> bool:
+        """Wait up to `wait` seconds until everything before `position` is committed."""
         end = time.monotonic() + min(wait, 3600)
         async with self._moved:
-            while self._context.progress[Word.COMMITTED] <= position:
+            while self._context.progress[Word.COMMITTED] < position:
                 left = end - time.monotonic()
                 if left <= 0 or peer.closed:
-                    return None
-                try:
-                    await asyncio.wait_for(self._moved.wait(), min(left, 1))
-                except TimeoutError:
-                    continue
-        try:
-            return await self._repository.outcome(position)
-        except RepositoryError as error:
-            raise Refused(f"the repository does not answer: {error}") from error
+                    return False
+                # not wait_for, which may swallow a cancellation before Python 3.12
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, 1)):
+                        await self._moved.wait()
+        return True
 
 
 async def _pause() -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from opentec.eif.client import why
 from opentec.eif.control import ONCE
-from opentec.eif.frame import data_of, encode_frame
+from opentec.eif.frame import MAX_FRAME, data_of, encode_frame
 from opentec.eif.session import Acked, ClientSession, Closed, Welcomed
 from opentec.events.errors import EventError
 from opentec.events.text import format_event
@@ -115,6 +115,8 @@ class Forwarder:
             try:
                 destination = self._resolve(event.destination)
                 data = data_of(format_event(event.class_name, slots))
+                if len(data) > MAX_FRAME:  # the other server would close the connection, each time
+                    raise EventError(f"it has {len(data)} bytes, a frame {MAX_FRAME} at most")
             except (TaskRefused, EventError) as error:
                 await self._finish(event.id, False, f"not forwarded: {error}")
                 return

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tomllib
 import uuid
 from pathlib import Path
 from typing import Any, Final
 
 from opentec.server.errors import ConfigError, InstanceError
+from opentec.server.toml import parse_toml
 
 CONFIG_NAME: Final = "tec_server.toml"
 DEFAULT_PORT: Final = 5529
@@ -68,9 +68,7 @@ class Instance:
     def raw_config(self) -> dict[str, Any]:
         """The configuration as TOML has it, unchecked; raises ConfigError."""
         try:
-            return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self.config_file}: {error}") from error
+            return parse_toml(self.config_file, self.config_file.read_bytes())
         except OSError as error:
             raise ConfigError(f"{self.config_file}: {error.strerror}") from error
 

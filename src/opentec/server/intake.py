@@ -56,6 +56,10 @@ class Intake:
         self.published: Callable[[int], None] = lambda position: None
         self.covered_events = 0
 
+    def use(self, classes: ClassTable) -> None:
+        """Check from here on against these classes: what was added before was checked against those before."""
+        self.classes, self.parser = classes, EventParser(classes)
+
     # -- what connections ask ---------------------------------------------------------------------------------------
 
     def admit(self, connection: Connection) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from opentec.server.errors import ConfigError, ServerError
+from opentec.server.toml import parse_toml
 
 FILE_NAME: Final = "tasks.toml"
 # TEC's roles, the highest first; each includes those behind it
@@ -98,10 +98,7 @@ def load_library(path: Path) -> Library:
         raise ConfigError(f"{path}: {error.strerror}") from error
     if len(data) > _SIZE:
         raise ConfigError(f"{path} is larger than {_SIZE} bytes")
-    try:
-        table = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    table = parse_toml(path, data)
     errors: list[str] = []
     library = _library(table, errors)
     if errors:
@@ -118,7 +115,7 @@ def command_of(task: TaskDefinition, arguments: Sequence[str], environment: Mapp
     takes_all = _ALL in task.program
     if len(arguments) < needed or (len(arguments) > needed and not takes_all):
         least = "at least " if takes_all else ""
-        raise TaskRefused(f"task {task.name} takes {least}{needed} arguments, {len(arguments)} are given")
+        raise TaskRefused(f"task {task.name} takes {least}{needed} argument{'s' * (needed != 1)}, not {len(arguments)}")
     words: list[str] = []
     for word in task.program:
         if word == _ALL:
@@ -212,9 +209,11 @@ def _check_task(place: str, values: Mapping[str, Any], errors: list[str]) -> Non
     if not _is_texts(roles):
         errors.append(f"{place}.roles: a list of roles is needed, for example ['admin', 'rule']")
     else:
+        known = (*ROLES, RULE)
         for role in roles:
-            if role not in (*ROLES, RULE):
-                errors.append(f"{place}.roles: {role!r} is no role{nearest_text(role, ROLES)}; {_ROLE_NAMES}")
+            if role not in known:
+                what = f"{role!r} is no role{nearest_text(role, known)}; roles are {', '.join(known)}"
+                errors.append(f"{place}.roles: {what}")
     limit = values.get("time_limit", 1)
     if type(limit) not in (int, float) or not 0 < limit <= _LONGEST:
         errors.append(f"{place}.time_limit: seconds are needed, more than 0 and {_LONGEST:.0f} at most")

@@ -62,11 +62,15 @@ class Master:
         skip_to_log: bool = False,
         cool_off: float = 0.0,
         load_rule_base: Callable[[], Any] | None = None,
+        activates: bool = True,
     ) -> None:
-        """`ready` is called when this node serves or stands by. `load_rule_base` gives the active one at a takeover."""
+        """`ready` is called when this node serves or stands by. `load_rule_base` gives the active one at a takeover.
+
+        `activates`: this start chose `rule_base`; else, and at a takeover, the log's last one rules.
+        """
         self._instance, self._config, self._node = instance, config, node
         self._rule_base, self._notices, self._ready = rule_base, notices, ready
-        self._load_rule_base = load_rule_base
+        self._load_rule_base, self._activates = load_rule_base, activates
         self._cool_off, self._selector = cool_off, selector
         self._repository_epoch, self._skip_to_log = repository_epoch, skip_to_log
         self._preset = PRESETS[config.ha.heartbeat]
@@ -206,6 +210,7 @@ class Master:
             self._notices,
             self._selector,
             self._skip_to_log,
+            self._activates and self._state != "standby",
         )
 
     # -- active -----------------------------------------------------------------------------------------------------
@@ -295,7 +300,8 @@ class Master:
             client = await RpcClient.connect(self._context.runtime / "reception.sock")
             try:
                 # while the disk is full there is no answer, and the other processes must be watched meanwhile
-                await asyncio.wait_for(client.call(operation, argument), _QUARANTINE)
+                async with asyncio.timeout(_QUARANTINE):
+                    await client.call(operation, argument)
             finally:
                 client.close()
         except (OSError, ServerError, TimeoutError) as error:
@@ -380,10 +386,17 @@ class Master:
             "programs_waiting": progress[Word.PROGRAMS],
             "forwards_waiting": progress[Word.FORWARDS],
             "recovered": bool(progress[Word.RECOVERED]),
-            "rule_base": getattr(self._rule_base, "content_hash", "")[:12],
+            "rule_base": self._rule_base_at_work(),
             "recent": list(self._supervisor.events) if self._supervisor else [],
             "uptime": round((now - self._started) / 1e6, 1),
         }
+
+    def _rule_base_at_work(self) -> str:
+        """What the rule process runs; "" before it runs any. A standby's is the one it would begin with."""
+        if self._supervisor is None:
+            return str(getattr(self._rule_base, "content_hash", ""))[:12]
+        at_work = self._progress[Word.RULE_BASE]
+        return f"{at_work:012x}" if at_work else ""
 
     def _trouble(self, now: int, waiting: int) -> list[str]:
         progress, reasons = self._progress, []

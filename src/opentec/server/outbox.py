@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
 from opentec.events.image import EventKey, key_name
 from opentec.rim.batch import OutboxRow
-from opentec.rim.outbox import PAGE, OutboxTask
+from opentec.rim.outbox import PAGE, STEP, OutboxTask
 from opentec.rim.repository import Repository
 from opentec.rules.event import Event, Shapes
 from opentec.rules.predicates.execution import environment_of
@@ -20,6 +22,8 @@ from opentec.server.library import FILE_NAME, Library, TaskRefused, command_of, 
 from opentec.server.progress import Word
 
 HOUSEKEEPING: Final = 10.0  # seconds
+_STEPS: Final = 100  # of one kind in one round
+_BETWEEN: Final = 0.05  # seconds between two of them, in which batches are written
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _ARGUMENTS: Final = 256
 _ARGUMENT_BYTES: Final = 65_536  # of all of them
@@ -148,9 +152,10 @@ def _shown(row: OutboxTask) -> dict[str, Any]:
 
 
 async def keep_house(repository: Repository, context: Context) -> list[str]:
-    """One round: count what is open, fail what is too much for one destination, delete one step of what is too old.
+    """One round: count what is open, fail what is too much for one destination, delete what is too old.
 
-    Gives what an operator should hear of. Raises RepositoryError.
+    In steps of a few milliseconds each, with time for batches between them; what is left after _STEPS of them waits for
+    the next round. Gives what an operator should hear of. Raises RepositoryError.
     """
     settings, epoch, now = context.config.tasks, context.epoch, time.time_ns() // 1000
     found = await repository.open_outbox()
@@ -161,14 +166,26 @@ async def keep_house(repository: Repository, context: Context) -> list[str]:
         if kind.startswith(_FORWARD) and number > settings.forward_limit:
             name = kind.removeprefix(_FORWARD)
             reason = f"not forwarded: more than {settings.forward_limit} events waited for {name}"
-            failed = await repository.fail_oldest(kind, settings.forward_limit, epoch, now, reason)
+            failed = await _in_steps(repository.fail_oldest, kind, settings.forward_limit, epoch, now, reason)
             if failed:
                 said.append(
                     f"{failed} events for {name} are not forwarded: more than {settings.forward_limit} wait "
                     "(tasks.forward_limit); `tec task log --status failed` names them"
                 )
-    await repository.prune_outbox(now - round(settings.retain_days * 86_400e6), epoch)
+    await _in_steps(repository.prune_outbox, now - round(settings.retain_days * 86_400e6), epoch)
     return said
+
+
+async def _in_steps(step: Callable[..., Awaitable[int]], *arguments: Any) -> int:
+    """Repeat a step while it finds as much as it may take; gives how many rows there were."""
+    total = 0
+    for _ in range(_STEPS):
+        done = await step(*arguments)
+        total += done
+        if done < STEP:
+            break
+        await asyncio.sleep(_BETWEEN)
+    return total
 
 
 def _key(argument: list[int]) -> EventKey:

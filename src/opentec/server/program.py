@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -44,7 +45,8 @@ def find_program(name: str, directory: Path, path: str) -> str:
     else:
         found = shutil.which(name, path=path)
         if found is None:
-            raise TaskRefused(f"cannot run {name}: no such program in {path}; scripts/{name} would be in {directory}")
+            hint = f"write scripts/{name} for a file in {directory}/scripts"
+            raise TaskRefused(f"cannot run {name}: no such program; {hint} (PATH: {path})")
         file = Path(found)
     try:
         real = file.resolve(strict=True)
@@ -58,6 +60,15 @@ def find_program(name: str, directory: Path, path: str) -> str:
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
         raise TaskRefused(f"cannot run {name}: anybody may replace what is in {real.parent}; chmod o-w it")
     return str(file)
+
+
+def _why_not_started(error: OSError | ValueError) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOEXEC:
+        return "it is neither a program nor a script; a script begins with a line such as #!/bin/sh"
+    if number == errno.ENOENT:  # the file itself was found before
+        return "the program that its first line names (#!...) is not there"
+    return getattr(error, "strerror", None) or str(error)
 
 
 async def run_program(
@@ -90,7 +101,7 @@ async def run_program(
                 preexec_fn=_die_with_parent,
             )
         except (OSError, ValueError) as error:
-            return Ended(None, f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}", False)
+            return Ended(None, f"cannot run {argv[0]}: {_why_not_started(error)}", False)
         finally:
             os.close(write_end)
         reason = ""

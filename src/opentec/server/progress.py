@@ -41,6 +41,7 @@ class Word(IntEnum):
     PROGRAMS = 23  # programs and tasks of the outbox that wait or run
     FORWARDS = 24  # events of the outbox that wait for another server
     DUE = 20  # earliest timer, log time, 0 = none
+    RULE_BASE = 25  # the first 12 hexadecimal digits of the rule base at work, as a number; 0 = none yet
 
 
 class Progress:

@@ -33,6 +33,8 @@ async def answer(repository: Repository, context: Context, operation: str, argum
             return await repository.event_by_key(_key(argument))
         case "why":
             return await _why(repository, argument)
+        case "trace":
+            return await repository.rule_value("trace") or []
         case "counts":
             return await repository.counts()
         case "log":

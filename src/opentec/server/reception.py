@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import shutil
@@ -12,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from opentec.events.errors import EventError
-from opentec.events.image import EventKey
+from opentec.events.image import EventKey, is_key, key_name
+from opentec.events.names import nearest
 from opentec.events.records import (
     ActivatePayload,
     ChangePayload,
@@ -27,7 +29,9 @@ from opentec.log.codec import parse_segment_name
 from opentec.log.errors import LogWriteFailed
 from opentec.log.segments import Recovered, recover, segment_paths, segments
 from opentec.log.writer import open_writer
-from opentec.server import hooks
+from opentec.rules.rulebase import RuleBase
+from opentec.rules.traced import TraceError, TraceRequest
+from opentec.server import activation, hooks
 from opentec.server.child import Context, Demote, Fatal
 from opentec.server.errors import Refused
 from opentec.server.intake import Intake
@@ -47,11 +51,15 @@ class Reception:
     """The reception process."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context = context = dataclasses.replace(context)  # its rule base is this process's own
         self._config = context.config.rx
         recovered = self._recover()
         # a segment that is still empty began this epoch, but the notice is not in it
         self._continued = recovered.end > position_of(context.epoch, 0)
+        context.rule_base = activation.rule_base_of_log(context, recovered.rule_base, self._continued)
+        self._loading = asyncio.Lock()
+        self._loaded: tuple[int, RuleBase] | None = None  # of the last load: its position, and the rule base before
+        self._told = 0  # where the last notice of a record that was set aside stands
         free = int(shutil.disk_usage(context.instance.rx).total * self._config.free_percent / 100)
         self._reserve = free
         writer = open_writer(
@@ -103,10 +111,10 @@ class Reception:
         intake.published = self._published
         if not self._continued:
             self._post_start()
+        activated = None
         if intake.writer.rule_base != context.rule_base.content_hash:
-            base = context.rule_base
-            intake.add(Kind.ACTIVATE, ActivatePayload(base.content_hash, base.name, msgspec.to_builtins(base.settings)))
-            intake.writer.activated(base.content_hash, base.name)
+            self._append(context.rule_base)
+            activated = intake.writer.time
         for name, slots in context.notices if not self._continued else []:
             intake.try_notice(name, slots)
         if self._continued:
@@ -115,6 +123,7 @@ class Reception:
             await intake.commit()
         except LogWriteFailed as error:
             raise Demote(str(error)) from error
+        activation.remember(context, log_time=activated, loaded=False)
         hooks.reach("takeover.sealed")
         await self._rpc.start()
         await self._open_port()
@@ -124,8 +133,26 @@ class Reception:
         except LogWriteFailed as error:
             raise Demote(str(error)) from error
 
+    def _activate(self, **more: Any) -> ActivatePayload:
+        base = self._context.rule_base
+        return ActivatePayload(base.content_hash, base.name, {**msgspec.to_builtins(base.settings), **more})
+
+    def _append(self, base: RuleBase) -> int:
+        """Add the record that makes a rule base the active one; gives its position.
+
+        Nothing else runs meanwhile: what was added before it was checked against the classes before, the rest against
+        these.
+        """
+        self._context.rule_base = base
+        position = self._intake.add(Kind.ACTIVATE, self._activate())
+        self._intake.writer.activated(base.content_hash, base.name)
+        self._intake.use(base.classes)
+        return position
+
     def _post_start(self) -> None:
         name = self._start_slots.pop("class")
+        if "rule_base" in self._start_slots:
+            self._start_slots["rule_base"] = self._context.rule_base.content_hash
         try:
             self._intake.add_notice(name, self._start_slots)
         except EventError as error:
@@ -167,12 +194,14 @@ class Reception:
                 return self._context.progress[Word.DURABLE]
             case "change":
                 return await self._change(peer, argument)
+            case "activate":
+                return await self._load(peer, str(argument))
+            case "trace":
+                return await self._trace(peer, argument)
             case "notice":
                 return self._notice(*argument)
             case "quarantine":
-                position, reason = argument
-                self._intake.add(Kind.QUARANTINE, QuarantinePayload(position, reason))
-                return await self._intake.durable()
+                return await self._quarantine(*argument)
         raise Refused(f"reception has no operation {operation!r}")
 
     def _notice(self, name: str, slots: dict[str, Any]) -> int:
@@ -189,6 +218,8 @@ class Reception:
         except (TypeError, ValueError, KeyError) as error:
             raise Refused("a change names an event by three numbers, and slots with their values") from error
         key: EventKey = (date, handle, server)
+        if not is_key(key):
+            raise Refused(f"there is no event {key_name(key)[:100]}")
         if set(slots) - {"status", "severity"} or not slots:
             raise Refused(f"a change sets status or severity, not {', '.join(sorted(slots)) or 'nothing'}")
         try:
@@ -198,6 +229,74 @@ class Reception:
         position = self._intake.add(Kind.CHANGE, ChangePayload(key, slots, user_name(peer.uid)))
         await self._intake.durable()
         return position
+
+    async def _load(self, peer: Peer, content_hash: str) -> dict[str, Any]:
+        """Activate another snapshot, unless it is active. Answers when that is durable; `after` is behind it.
+
+        Asking again does no harm, so a command whose answer was lost asks again.
+        """
+        if not peer.is_own:
+            raise Refused("only the server's own user may load a rule base: it holds code and programs that it runs")
+        context, intake = self._context, self._intake
+        async with self._loading:
+            ruled, position, log_time = context.rule_base, None, None
+            if content_hash != ruled.content_hash:
+                base = await asyncio.to_thread(activation.may_activate, context.instance.rule_bases, content_hash)
+                hooks.reach("rx.activating")
+                position = self._append(base)
+                log_time, self._loaded = intake.writer.time, (position, ruled)
+                hooks.reach("rx.activated")
+            after = await intake.durable()
+            hooks.reach("rx.activate-durable")
+            await asyncio.to_thread(activation.remember, context, log_time=log_time, loaded=True)
+            if position is not None:
+                _log.info("%s loads rule base %s (%s)", user_name(peer.uid), context.rule_base.name, content_hash[:12])
+                await asyncio.to_thread(activation.prune_rule_bases, context)
+            hooks.reach("rx.activate-remembered")
+            return {"before": ruled.content_hash, "name": context.rule_base.name, "position": position, "after": after}
+
+    async def _quarantine(self, position: int, reason: str) -> int:
+        """Record that all readers skip the record at `position`; gives the position behind that.
+
+        Where that is the record of a load, the rules stay those before, so the classes must too.
+        """
+        self._intake.add(Kind.QUARANTINE, QuarantinePayload(position, reason))
+        if self._loaded is not None and self._loaded[0] == position:
+            _log.error("rule base %s is given up again: %s", self._context.rule_base.name, reason)
+            self._append(self._loaded[1])
+            activation.remember(self._context, log_time=self._intake.writer.time, loaded=False)
+        self._tell_set_aside(position, reason)
+        return await self._intake.durable()
+
+    def _tell_set_aside(self, position: int, reason: str) -> None:
+        if position == self._told:
+            return  # rules that cannot bear this notice would ask for the next one, without end
+        name = name_of(position)
+        slots = {
+            "msg": f"the record at {name} is set aside: {reason}; tec why {name} shows it",
+            "severity": "CRITICAL",
+            "source": "TEC",
+            "hostname": self._context.config.server.name,
+        }
+        try:
+            self._told = self._intake.add_notice("TEC_Error", slots)
+        except EventError as error:
+            _log.error("TEC_Error cannot be posted: %s; it would have said: %s", error, slots["msg"])
+
+    async def _trace(self, peer: Peer, argument: dict[str, Any]) -> dict[str, Any]:
+        """Record that names are traced, or no more; `unknown` tells of names that are no class, with the nearest."""
+        try:
+            request = TraceRequest(argument["names"], argument["hours"])
+        except (TypeError, KeyError) as error:
+            raise Refused("a trace has names and hours") from error
+        except TraceError as error:
+            raise Refused(str(error)) from error
+        _log.info("%s asks: trace %s for %d hours", user_name(peer.uid), request.names, request.hours)
+        position = self._intake.add(Kind.ACTIVATE, self._activate(trace=request.settings()))
+        await self._intake.durable()
+        known = self._intake.classes.classes
+        unknown = {name: nearest(name, known) or "" for name in request.names if name not in known}
+        return {"position": position, "unknown": unknown}
 
     # -- time and space ---------------------------------------------------------------------------------------------
 
@@ -250,6 +349,7 @@ class Reception:
             _log.info("segment %s is committed and past its time: deleted", segment.name)
         if gone:
             self._intake.writer.forget(gone)
+            await asyncio.to_thread(activation.prune_rule_bases, self._context)
 
 
 def user_name(uid: int) -> str:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from opentec.events.errors import SourceErrors
 from opentec.events.image import EventKey
 from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of
 from opentec.log.codec import DAMAGED
@@ -17,7 +19,8 @@ from opentec.log.reader import LogReader, quarantined
 from opentec.rules.batching import BatchBuilder, timer_of_row
 from opentec.rules.effects import Effects, Outcome
 from opentec.rules.engine import Engine
-from opentec.rules.rulebase import RuleBase, load_compiled
+from opentec.rules.rulebase import RuleBase, RuleBaseError, load_compiled
+from opentec.rules.selector import Selector
 from opentec.rules.selectors.indexed import IndexedSelector
 from opentec.server import hooks
 from opentec.server.child import Context, Fatal, Restart
@@ -60,6 +63,8 @@ class RuleProcess:
         self._settings = context.config.rules
         self._batch = 1 if context.progress[Word.SINGLE] else self._settings.batch
         self._engine: Engine
+        self._selector: Selector
+        self._reason_told = False  # of the selector that gave way
         self._reader: LogReader
         self._reception: RpcClient
         self._dispatch: RpcClient
@@ -92,6 +97,7 @@ class RuleProcess:
             worked = await self._work()
             self._flush()
             await self._recovered()
+            await self._selector_gave_way()
             if worked:
                 await asyncio.sleep(0)
                 continue
@@ -124,9 +130,10 @@ class RuleProcess:
             state |= part
         active = state.get("rule_base")
         base = self._base(active[0]) if active else context.rule_base
-        selector = DurableSelector() if context.selector == "durable-rules" else IndexedSelector()
-        self._engine = Engine(base, selector)
-        _log.info("rule base %s (%s), selector %s", base.name, base.content_hash[:12], selector.name)
+        self._selector = DurableSelector() if context.selector == "durable-rules" else IndexedSelector()
+        with self._at_work(base):
+            self._engine = Engine(base, self._selector)
+        _log.info("rule base %s (%s), selector %s", base.name, base.content_hash[:12], self._selector.name)
         timers: list[Any] = []
         while page := await self._dispatch.call("prime-timers", timers[-1][0] if timers else 0):
             timers += page
@@ -164,6 +171,23 @@ class RuleProcess:
                 raise Fatal(f"rule base {content_hash[:12]} of the log cannot be loaded: {error}") from error
             self._bases[content_hash] = found
         return found
+
+    @contextlib.contextmanager
+    def _at_work(self, base: RuleBase) -> Iterator[None]:
+        """Where the engine takes a rule base. That it runs here was tried before the log named it, at a start; so if
+        it does not, this node is not as the one that tried it.
+        """
+        short = base.content_hash[:12]
+        try:
+            yield
+        except (RuleBaseError, SourceErrors) as error:
+            raise Fatal(
+                f"rule base {base.name} ({short}) of the log cannot be run on node {self._context.node}: {error}; "
+                "events wait in the log: make this node like the one that activated it (the same Python packages), or "
+                "start the server there"
+            ) from error
+        # what `tec status` shows: the rule base that is at work, not the one that is to come
+        self._context.progress[Word.RULE_BASE] = int(short, 16)
 
     # -- records ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +236,14 @@ class RuleProcess:
         if record.kind == Kind.ACTIVATE:
             wanted = decode_activate(record.payload).rule_base
             if wanted != self._engine.rule_base.content_hash:
-                self._engine.activate(self._base(wanted))
+                # it may take a while, and the sign of life must go on
+                base = await asyncio.to_thread(self._base, wanted)
+                hooks.reach("rule.activating")
+                with self._at_work(base):
+                    self._engine.activate(base)
+                self._bases = {wanted: base}  # the one before is of no more use
+                _log.info("rule base %s (%s) rules from %s on", base.name, wanted[:12], name_of(record.position))
+                hooks.reach("rule.activated")
         hooks.reach("rule.record")
         key = self._engine.needs_row(record)
         if key is None:
@@ -331,6 +362,26 @@ class RuleProcess:
                 progress[Word.RECOVERED] = 0  # said when reception is back
             except Refused as error:
                 _log.warning("TEC_Recovered cannot be posted: %s", error)
+
+    async def _selector_gave_way(self) -> None:
+        """Say once that another selector does its work: whoever is on duty should know."""
+        reason = getattr(self._selector, "reason", "")
+        if not reason or self._reason_told:
+            return
+        self._reason_told = True
+        node, name = self._context.node, self._context.config.server.name
+        slots = {
+            "msg": f"{reason}: the indexed selector takes over until the rule process of node {node} begins anew",
+            "severity": "WARNING",
+            "source": "TEC",
+            "hostname": name,
+        }
+        try:
+            await self._reception.call("notice", ["TEC_Notice", slots])
+        except ConnectionError:
+            self._reason_told = False  # said when reception is back
+        except Refused as error:
+            _log.warning("TEC_Notice cannot be posted: %s; it would have said: %s", error, slots["msg"])
 
 
 async def main(context: Context) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opentec.ha import epochs, marks
+from opentec.rules.snapshots import CURRENT, SEEN, WAITING, clear_mark, read_mark, write_mark
 from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
@@ -137,6 +138,7 @@ class Prepared:
         self.lock = self._only_master() if lock is None else lock
         self.repository_epoch = 0
         self.skip_to_log = False
+        self.activates = False  # the rule base was chosen by this start, so the log gets to know it
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
             if lock is None and self._lease_is_free():
@@ -144,7 +146,7 @@ class Prepared:
                 marks.clear_stopped(instance.ha)
                 self.rule_base = self._choose_rule_base(say)
             else:
-                self.rule_base = self.active_rule_base()
+                self.rule_base = self.active_rule_base(tried=True)
         except BaseException:
             os.close(self.lock)
             raise
@@ -202,38 +204,69 @@ class Prepared:
         return newest is None or epochs.holder_dead(newest)
 
     def _choose_rule_base(self, say: Callable[[str], None]) -> Any:
-        """The folder's rule base; where that is broken, the one that was active before."""
+        """The rule base that waits for a start; else that of the configured folder, where it was edited since a rule
+        base was last chosen; else, and where the chosen one is broken, the one that was active before.
+        """
         from opentec.events.errors import SourceErrors
-        from opentec.rules.rulebase import RuleBaseError, load_compiled, snapshot
+        from opentec.rules.rulebase import RuleBaseError, snapshot
+        from opentec.server.activation import hash_of_folder
 
-        folder = self.config.rule_base_path(self.instance)
+        rule_bases, current = self.instance.rule_bases, self._current_hash()
+        folder, waiting = self.config.rule_base_path(self.instance), read_mark(rule_bases, WAITING)
+        seen = hash_of_folder(folder)
+        known = current is not None and (rule_bases / current).is_dir()
+        if known and not waiting and seen and seen == read_mark(rule_bases, SEEN):
+            return self.active_rule_base(tried=True)
+        what = f"the rule base {waiting[:12]}, loaded for this start," if waiting else f"the rule base in {folder}"
         try:
-            content_hash = snapshot(folder, self.instance.rule_bases)
+            content_hash = waiting or snapshot(folder, rule_bases)
+            base = self._that_runs_here(content_hash)
         except (SourceErrors, RuleBaseError, OSError) as error:
-            if self._current_hash() is None:
-                raise ServerError(f"the rule base in {folder} is refused:\n{error}") from error
-            say(f"the rule base in {folder} is refused and the one before stays active:\n{error}")
-            self.notices.append(
-                ("TEC_Error", {"msg": f"rule base in {folder} refused, the one before stays active", "source": "TEC"})
-            )
-            return self.active_rule_base()
-        write_current(self.instance.rule_bases, content_hash)
-        return load_compiled(self.instance.rule_bases, content_hash)
+            if current is None:
+                raise ServerError(f"{what} is refused:\n{error}") from error
+            say(f"{what} is refused and the one before stays active:\n{error}")
+            first = str(error).partition("\n")[0]
+            slots = {
+                "msg": f"{what} is refused, the one before stays active: {first}",
+                "source": "TEC",
+                "hostname": self.config.server.name,
+            }
+            self.notices.append(("TEC_Error", slots))
+            clear_mark(rule_bases, WAITING)
+            return self.active_rule_base(tried=True)
+        write_mark(rule_bases, CURRENT, content_hash)
+        write_mark(rule_bases, SEEN, seen if waiting else content_hash)
+        clear_mark(rule_bases, WAITING)
+        self.activates = True
+        return base
+
+    def _that_runs_here(self, content_hash: str) -> Any:
+        """A snapshot's rule base; raises RuleBaseError when this node cannot run it, OSError."""
+        from opentec.rules.rulebase import RuleBaseError, load_compiled
+        from opentec.server.trial import problem_of
+
+        base = load_compiled(self.instance.rule_bases, content_hash)
+        problem = problem_of(base, self.instance.rule_bases)
+        if problem:
+            raise RuleBaseError(f"rule base {base.name} ({content_hash[:12]}) does not run here: {problem}")
+        return base
 
     def _current_hash(self) -> str | None:
-        try:
-            return (self.instance.rule_bases / "current").read_text().strip() or None
-        except FileNotFoundError:
-            return None
+        return read_mark(self.instance.rule_bases, CURRENT) or None
 
-    def active_rule_base(self) -> Any:
-        """The rule base that `rulebase/current` names; raises ServerError."""
+    def active_rule_base(self, *, tried: bool = False) -> Any:
+        """The rule base that `rulebase/current` names; raises ServerError.
+
+        `tried`: it must run on this node too. At a takeover there is no time for that, and nothing else to take.
+        """
         from opentec.rules.rulebase import RuleBaseError, load_compiled
 
         content_hash = self._current_hash()
         if content_hash is None:
             raise ServerError(f"{self.instance.rule_bases} names no active rule base; the active node must start first")
         try:
+            if tried:
+                return self._that_runs_here(content_hash)
             return load_compiled(self.instance.rule_bases, content_hash)
         except (RuleBaseError, OSError) as error:
             raise ServerError(f"the active rule base cannot be loaded: {error}") from error
@@ -280,6 +313,7 @@ class Prepared:
                 skip_to_log=self.skip_to_log,
                 cool_off=cool_off,
                 load_rule_base=self.active_rule_base,
+                activates=self.activates,
             )
             status = asyncio.run(master.run())
         except ServerError as error:
@@ -308,19 +342,6 @@ class Prepared:
             )
         logging.shutdown()
         os._exit(status)
-
-
-def write_current(directory: Path, content_hash: str) -> None:
-    """Name the active rule base, durably."""
-    from opentec.log.writer import fsync_directory
-
-    draft = directory / f".current.{os.getpid()}"
-    with draft.open("w") as file:
-        file.write(content_hash + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(directory / "current")
-    fsync_directory(directory)
 
 
 def _rejoin(arguments: list[str]) -> None:

@@ -116,7 +116,7 @@ class Supervisor:
         if child.name == "rule":
             if code in _CRASHES and self._context.selector != "indexed":
                 await self._leave_durable_rules(how)
-            await self._poison()
+            await self._poison(how)
         self._start(child)
 
     async def _leave_durable_rules(self, how: str) -> None:
@@ -141,7 +141,7 @@ class Supervisor:
         except OSError:
             return f"tec_{child.name} gave up without a reason"
 
-    async def _poison(self) -> None:
+    async def _poison(self, how: str) -> None:
         """A record that kills or hangs the rule process twice is set aside (spine: poison)."""
         position = self._context.progress[Word.ATTEMPT]
         self._context.progress[Word.ATTEMPT] = 0
@@ -149,7 +149,7 @@ class Supervisor:
             return
         self._attempts = {position: self._attempts.get(position, 0) + 1}
         if self._attempts[position] >= _POISON:
-            await self._quarantine(position, f"it ended the rule process {_POISON} times")
+            await self._quarantine(position, f"it ended the rule process {_POISON} times ({how})")
 
     def watch(self) -> None:
         """Kill what shows no sign of life; its death is handled like any other."""

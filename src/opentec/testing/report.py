@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from opentec.testing.results import Failure, Happened, Near, Result
+from opentec.rules.profile import Cost
+from opentec.testing.results import Failure, Happened, Near, Result, Unfired
 
 _WIDTH = 160  # characters of a line that quotes an event
+_UNFIRED = 8  # rules that did not fire, shown for one record; as JSON all of them are
 
 
 def as_text(result: Result) -> str:
@@ -72,6 +74,21 @@ def _happened(happened: Happened) -> Iterator[str]:
     for rule in happened.fired:
         for_event = f" for {rule.event}" if rule.event else ""
         yield f"                {rule.rule} ({rule.place}){for_event}: {'; '.join(rule.did) or 'changed nothing'}"
+        for ended in rule.ended:
+            yield f"                    {ended}"
+    yield from _not_fired(happened.not_fired)
+
+
+def _not_fired(rules: tuple[Unfired, ...]) -> Iterator[str]:
+    # those whose filter took the event come first: they were nearest to firing
+    nearest = sorted(rules, key=lambda rule: not any(text.startswith("action ") for text in rule.no))
+    for rule in nearest[:_UNFIRED]:
+        for_event = f" for {rule.event}" if rule.event else ""
+        yield f"                {rule.rule} ({rule.place}){for_event} did not fire:"
+        for no in rule.no:
+            yield f"                    {no}"
+    if len(rules) > _UNFIRED:
+        yield f"                {len(rules) - _UNFIRED} more rules did not fire; --json shows all"
 
 
 def as_data(result: Result) -> dict[str, Any]:
@@ -87,6 +104,24 @@ def as_data(result: Result) -> dict[str, Any]:
         data["failures"] = msgspec.to_builtins(result.failures)
         data["happened"] = msgspec.to_builtins(result.happened)
     return data
+
+
+def profile_lines(costs: Sequence[Cost]) -> Iterator[str]:
+    """A table of what rules cost. Times are microseconds; the last column is for one try of the filter."""
+    rows: list[tuple[str, ...]] = [("rule", "tried", "matched", "actions", "steps", "total us", "us each")]
+    for cost in costs:
+        each = cost.nanoseconds / cost.tried / 1000
+        counts = (cost.tried, cost.matched, cost.actions, cost.steps, f"{cost.nanoseconds / 1000:.0f}", f"{each:.2f}")
+        rows.append((cost.rule, *map(str, counts)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers in rows:
+        numbers = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        yield "  ".join([name.ljust(widths[0]), *numbers])
+
+
+def profile_data(folder: str, costs: Sequence[Cost]) -> dict[str, Any]:
+    """The same as one object."""
+    return {"rulebase": folder, "profile": msgspec.to_builtins(costs)}
 
 
 def summary(passed: int, failed: int, not_run: int) -> str:

@@ -31,6 +31,16 @@ class FiredRule(msgspec.Struct, frozen=True):
     place: str  # file:line
     event: str  # the key of the event it fired for; "" for the one that was sent
     did: tuple[str, ...]
+    ended: tuple[str, ...] = ()  # of its actions, those that did not reach their end, and where
+
+
+class Unfired(msgspec.Struct, frozen=True):
+    """A rule for the class of an event that did not fire, and why."""
+
+    rule: str
+    place: str
+    event: str
+    no: tuple[str, ...]
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -40,6 +50,7 @@ class Happened(msgspec.Struct, frozen=True):
     what: str
     became: str
     fired: tuple[FiredRule, ...]
+    not_fired: tuple[Unfired, ...] = ()
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -19,15 +19,16 @@ from opentec.events.errors import SourceError
 from opentec.events.image import key_name
 from opentec.events.records import ActivatePayload, Disposition, Kind, Record, Verdict, encode, position_of
 from opentec.log.codec import RECORD_SIZE
-from opentec.rules.effects import Effects, Fired
+from opentec.rules.effects import Effects, Explained, Fired
 from opentec.rules.engine import Engine
 from opentec.rules.event import Event
+from opentec.rules.profile import Profile
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.selectors.indexed import IndexedSelector
 from opentec.testing.binding import BoundCase, BoundStep, Wanted
 from opentec.testing.instants import show_instant, show_length
 from opentec.testing.matching import unmet, unwanted
-from opentec.testing.results import Failure, FiredRule, Happened, Near, Result
+from opentec.testing.results import Failure, FiredRule, Happened, Near, Result, Unfired
 
 STORY: Final = 20  # records of a test that a failure tells
 ACTIVE_BEFORE: Final = 1_000_000  # microseconds from the ACTIVATE record to the start of a test
@@ -38,12 +39,12 @@ class Runner:
     """Runs the tests of one rule base, each from an empty repository.
 
     `folder` is the rule base's as the user gave it, for the places of rules. Raises SourceErrors where a rule does
-    not compile.
+    not compile. `profile` counts and times the rules.
     """
 
-    def __init__(self, rule_base: RuleBase, folder: Path | None = None) -> None:
+    def __init__(self, rule_base: RuleBase, folder: Path | None = None, profile: Profile | None = None) -> None:
         self.rule_base = rule_base
-        self._engine = Engine(rule_base, IndexedSelector())
+        self._engine = Engine(rule_base, IndexedSelector(), profile)
         self._places = {
             f"{rule_set.name}/{rule.name}": f"{(folder or Path()) / rule.place.file}:{rule.place.line}"
             for rule_set in rule_base.rule_sets
@@ -51,7 +52,18 @@ class Runner:
         }
 
     def run(self, bound: BoundCase) -> Result:
-        """Run one test to its end, or to the first instant at which an expectation does not hold."""
+        """Run one test to its end, or to the first instant at which an expectation does not hold.
+
+        One that fails is run again, to say of every event which rules did not fire.
+        """
+        result = self._run(bound)
+        if not result.passed:
+            self._engine.explain(True)
+            result = self._run(bound)
+            self._engine.explain(False)
+        return result
+
+    def _run(self, bound: BoundCase) -> Result:
         self._engine.prime([], [], {})
         run = _Run(self._engine, bound, self._places)
         run.activate()
@@ -136,12 +148,22 @@ class _Run:
         fired = tuple(self._rules(effects.fired))
         self.fired.update(rule.rule for rule in fired)
         at = time - self.case.start
-        self.story.append(Happened("-" * (at < 0) + show_length(abs(at)), what, became, fired))
+        not_fired = tuple(self._not_fired(effects.fired))
+        self.story.append(Happened("-" * (at < 0) + show_length(abs(at)), what, became, fired, not_fired))
 
     def _rules(self, fired: Sequence[Fired]) -> Iterator[FiredRule]:
         for rule in fired:
             name = f"{rule.rule_set}/{rule.rule}"
-            yield FiredRule(name, self.places[name], rule.event, tuple(rule.did))
+            if type(rule) is Fired:
+                yield FiredRule(name, self.places[name], rule.event, tuple(rule.did))
+            elif type(rule) is Explained and rule.actions:
+                yield FiredRule(name, self.places[name], rule.event, tuple(rule.did), tuple(rule.no))
+
+    def _not_fired(self, fired: Sequence[Fired]) -> Iterator[Unfired]:
+        for rule in fired:
+            if type(rule) is Explained and not rule.actions:
+                name = f"{rule.rule_set}/{rule.rule}"
+                yield Unfired(name, self.places[name], rule.event, tuple(rule.no))
 
     def _check(self, step: BoundStep, time: int) -> Iterator[Failure]:
         if not step.expect and not step.expect_no:

@@ -19,8 +19,10 @@ def note_slot(run: Evaluation, event: Event, slot: str) -> None:
 
 
 def _add_to_repeat_count(run: Evaluation, event: Event, number: int) -> bool:
-    count = min(event.get("repeat_count") + number, _REPEAT_MAX)
-    if run.set_slot(event, "repeat_count", count):
+    old = event.get("repeat_count")
+    count = min(old + number, _REPEAT_MAX)
+    # a number that grows fits, where there is one already
+    if run.assign(event, "repeat_count", count) if count >= old else run.set_slot(event, "repeat_count", count):
         run.note(f"repeat_count of {event} is now {count}")
     if event is not run.event:
         run.counted = event
@@ -30,6 +32,10 @@ def _add_to_repeat_count(run: Evaluation, event: Event, number: int) -> bool:
 def _drop_received_event(run: Evaluation) -> bool:
     run.drop()
     return True
+
+
+def _dropped(run: Evaluation) -> bool:
+    return run.dropped is not None
 
 
 def _setter(slot: str) -> Callable[[Evaluation, Event, Any], bool]:
@@ -104,6 +110,16 @@ PREDICATES: Final = (
         determinism="det",
         example="drop_received_event",
         function=_drop_received_event,
+    ),
+    Predicate(
+        name="received_event_dropped",
+        modes="",
+        signature="received_event_dropped",
+        effect="Succeeds when a rule has dropped the received event. `\\+ received_event_dropped` as the first goal "
+        "of every action costs nothing.",
+        determinism="semidet",
+        example="drop_received_event, received_event_dropped",
+        function=_dropped,
     ),
     *(
         Predicate(

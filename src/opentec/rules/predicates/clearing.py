@@ -24,12 +24,13 @@ _eid: Final = attrgetter("eid")
 
 
 class _Clearing:
-    __slots__ = ("classes", "clearing", "relation", "targets")
+    __slots__ = ("classes", "clearing", "ordered", "relation", "targets")
 
     def __init__(self, run: Evaluation, data: Any) -> None:
         self.clearing = criterion(run, data["clearing"])
         self.targets: tuple[Criterion, ...] = tuple([criterion(run, name) for name in data["targets"]])
         self.classes = frozenset().union(*[target.classes for target in self.targets])
+        self.ordered = tuple(sorted(self.classes))
         self.relation = Relation(data["relations"])
 
     def is_target(self, event: Event) -> bool:
@@ -63,12 +64,14 @@ def _all(run: Evaluation) -> tuple[_Clearing, ...]:
 
 def _which_clear(run: Evaluation, event: Event) -> list[_Clearing]:
     """The definitions by which the event ends something."""
-    name = event.class_name
-    of_class = definitions(run).compiled(
-        run,
-        (CLEARING, "clears", name),
-        lambda: tuple([one for one in _all(run) if name in one.clearing.classes]),
-    )
+    name, known = event.class_name, definitions(run)
+    of_class: tuple[_Clearing, ...] | None = known.made(run).get((CLEARING, "clears", name))
+    if of_class is None:
+        of_class = known.compiled(
+            run,
+            (CLEARING, "clears", name),
+            lambda: tuple([one for one in _all(run) if name in one.clearing.classes]),
+        )
     return [one for one in of_class if one.clearing.accepts(event)]
 
 
@@ -89,7 +92,7 @@ def _targets(run: Evaluation, clear: Event, before: int, after: int) -> Iterator
     def of(one: _Clearing) -> Iterator[Event]:
         holds, is_target = one.relation.holds, one.is_target
         takes = lambda event: event is not clear and is_target(event) and holds(clear, event)  # noqa: E731
-        return newest(run, one.classes, one.relation.host_of_second(clear), True, window, takes)
+        return newest(run, one.ordered, one.relation.host_of_second(clear), True, window, takes)
 
     return _merged([of(one) for one in _which_clear(run, clear)])
 
@@ -101,13 +104,16 @@ def _recoveries(run: Evaluation, problem: Event, before: int, after: int) -> Ite
         holds, accepts = one.relation.holds, one.clearing.accepts
         takes = lambda event: event is not problem and accepts(event) and holds(event, problem)  # noqa: E731
         clearing = one.clearing
-        return newest(run, clearing.classes, one.relation.host_of_first(problem), clearing.open_only, window, takes)
+        return newest(run, clearing.ordered, one.relation.host_of_first(problem), clearing.open_only, window, takes)
 
     return _merged([of(one) for one in _which_end(run, problem)])
 
 
 def _merged(found: list[Iterator[Event]]) -> Iterator[Event]:
     """Newest first, each event once, and no further than is looked at."""
+    if len(found) == 1:
+        yield from found[0]
+        return
     last = None
     for event in merge(*found, key=_eid, reverse=True):
         if event is not last:

@@ -48,11 +48,12 @@ _NOWHERE: Final = Place("", 0, 0)
 class Criterion:
     """A compiled criterion: the concrete classes that it takes, and `accepts`, the whole of it."""
 
-    __slots__ = ("accepts", "classes", "name", "open_only")
+    __slots__ = ("accepts", "classes", "name", "open_only", "ordered")
 
     def __init__(self, name: str, classes: frozenset[str], accepts: Callable[[Event], bool], open_only: bool) -> None:
         self.name = name
         self.classes = classes
+        self.ordered = tuple(sorted(classes))
         self.accepts = accepts
         self.open_only = open_only
 
@@ -113,18 +114,18 @@ def _term(value: Any) -> Term:
 
 def newest(
     run: Evaluation,
-    classes: Iterable[str],
+    classes: tuple[str, ...],
     host: str | None,
     open_only: bool,
     window: tuple[int, int],
     takes: Callable[[Event], bool],
 ) -> Iterator[Event]:
-    """The cached events that `takes` accepts, newest first, never the one under analysis.
+    """The cached events of these concrete classes that `takes` accepts, newest first, never the one under analysis.
 
     `window` are the earliest and the latest date_reception. Lazy: the cache must not change while it is read.
     """
     earliest, latest = window
-    for looked, event in enumerate(run.cache.instances(tuple(sorted(classes)), host, open_only), 1):
+    for looked, event in enumerate(run.cache.instances(classes, host, open_only), 1):
         date = event.slots["date_reception"]
         if date < earliest:
             return
@@ -270,7 +271,7 @@ def _search(run: Evaluation, event: Event, name: str, target: Any) -> Iterator[b
     takes = lambda found: found is not event and criteria.accepts(found) and relation.holds(event, found)  # noqa: E731
     window = window_around(event, search.before, search.after)
     # a list: what follows may change the cache while we walk
-    for found in list(newest(run, criteria.classes, relation.host_of_second(event), criteria.open_only, window, takes)):
+    for found in list(newest(run, criteria.ordered, relation.host_of_second(event), criteria.open_only, window, takes)):
         if unify(target, found, run.trail):
             yield True
 

@@ -8,11 +8,11 @@ what was taken out of the rules is not in force for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from opentec.events.names import nearest, shown
-from opentec.rules.evaluation import Evaluation
+from opentec.rules.evaluation import Evaluation, size_of
 from opentec.rules.event import Shapes
 from opentec.rules.store import Store
 from opentec.rules.terms import RuleError
@@ -35,6 +35,8 @@ KINDS: Final = {
 }
 LIMIT: Final = 10_000  # definitions of one kind
 NAME_LIMIT: Final = 256  # characters of a name
+SIZE_LIMIT: Final = 1_000_000  # characters of one definition
+TEXTS_LIMIT: Final = 1_000  # texts in one list of names
 _META: Final = "definition"  # section of the store: `load`, the number of the event of the last load
 _LOAD: Final = "load"
 
@@ -76,6 +78,10 @@ class Definitions:
         what = KINDS[kind][0]
         if not name or len(name) > NAME_LIMIT:
             raise RuleError(f"the name of this {what} has 1 to {NAME_LIMIT} characters")
+        size = size_of(list(data.values()))
+        if size > SIZE_LIMIT:
+            raise RuleError(f"{what} {shown(name)} has more than {SIZE_LIMIT} characters")
+        run.put_out(size)
         load = run.event.eid if run.event.class_name == LOADED else 0
         if load > self._store.get(_META, _LOAD, 0):
             self._begin_load(load)
@@ -100,12 +106,16 @@ class Definitions:
         """Forget what was compiled: something that it was made from is not the same any more."""
         self._compiled.clear()
 
-    def compiled(self, run: Evaluation, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once per key until a definition or the rule base's classes change."""
+    def made(self, run: Evaluation) -> Mapping[Hashable, Any]:
+        """What `compiled` has made and still holds, by key: for whoever asks for every event."""
         if run.shapes is not self._shapes:
             self._shapes = run.shapes
             self._compiled.clear()
-        found: T | None = self._compiled.get(key)
+        return self._compiled
+
+    def compiled(self, run: Evaluation, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once per key until a definition or the rule base's classes change."""
+        found: T | None = self.made(run).get(key)
         if found is None:
             found = self._compiled[key] = make()
         return found
@@ -120,4 +130,6 @@ def text_list(value: Any, what: str) -> list[str]:
     items = value if type(value) is list else [value]
     if not items or any(type(item) is not str for item in items):
         raise RuleError(f"{what} must be text or a list of texts")
+    if len(items) > TEXTS_LIMIT:
+        raise RuleError(f"{what} are more than {TEXTS_LIMIT}")
     return items

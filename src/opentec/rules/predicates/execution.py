@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import Any, Final
 
+from opentec.events.slots import INT32_MAX
 from opentec.rules.evaluation import Evaluation
 from opentec.rules.event import Event
 from opentec.rules.predicates.registry import Predicate
@@ -48,7 +49,7 @@ def _watch(run: Evaluation, predicate: str, event: Event, watch: str) -> bool:
 
 
 def _started(run: Evaluation, event: Event, what: str) -> None:
-    run.assign(event, "num_actions", event.get("num_actions") + 1)
+    run.assign(event, "num_actions", min(event.get("num_actions") + 1, INT32_MAX))
     run.note(f"started {what}"[:200])
 
 

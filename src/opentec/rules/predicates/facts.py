@@ -10,25 +10,30 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from opentec.rules.evaluation import Evaluation
 from opentec.rules.facts import Fact, Facts, Key, args_of, key_of, split
 from opentec.rules.keyed import Keyed, Keys, check_key
 from opentec.rules.predicates.define import define
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.terms import Ref, RuleError, Struct, deref, freeze, show, thaw, undo, unify, unify_all
+from opentec.rules.terms import Ref, RuleError, Struct, deref, show, thaw, undo, unify, unify_all
 
 if TYPE_CHECKING:
     from opentec.rules.clauses import Program
 
 RECORD_LIMIT: Final = 1_000  # values under one key
+RECORD_SIZE: Final = 4_000_000  # bytes of them
+KEYS_LIMIT: Final = 250_000  # keys with recorded values
 SCAN: Final = 16  # facts looked at for one step
+_encode: Final = msgspec.json.Encoder().encode
 
 
 # facts
 
 
 def _assert(front: bool, program: Program, run: Evaluation, clause: Any) -> bool:
-    data = freeze(clause, "a fact")
+    data = run.frozen(clause, "a fact")
     head = split(clause)[0]
     key = key_of(head)
     program.check_asserted(key)
@@ -160,12 +165,22 @@ class Records(Keyed):
 def _record(where: str, run: Evaluation, *keys_and_value: Any) -> bool:
     *given, value = keys_and_value
     keys = _keys(given)
-    data = freeze(value, "a recorded value")
+    data = run.frozen(value, "a recorded value")
     records = run.store.view(Records)
+    if records.size() >= KEYS_LIMIT and records.get(keys) is None:
+        raise RuleError(f"there are {KEYS_LIMIT} keys with recorded values; erase those that are not needed any more")
     old = records.get(keys) or []
     if where != "all" and len(old) >= RECORD_LIMIT:
         raise RuleError(f"{show(list(keys))} has {RECORD_LIMIT} recorded values, the most; rerecord replaces them")
-    records.put(keys, {"all": [data], "first": [data, *old], "last": [*old, data]}[where])
+    values = {"all": [data], "first": [data, *old], "last": [*old, data]}[where]
+    if where != "all":
+        size = len(_encode(values))
+        if size > RECORD_SIZE:
+            raise RuleError(
+                f"{show(list(keys))} has more than {RECORD_SIZE} bytes of recorded values; erase them first"
+            )
+        run.put_out(size)  # all of them are stored again
+    records.put(keys, values)
     run.note(f"recorded {', '.join(map(show, keys))}"[:200])
     return True
 
@@ -182,8 +197,11 @@ def _recorded(run: Evaluation, *keys_and_value: Any) -> Iterator[None]:
         keys = _keys(given)
         found: Any = [(keys, records.get(keys) or [])]
     elif type(given[0]) is not Ref:
-        found = records.group(check_key(given[0], "the key of a recorded value"))
+        first = check_key(given[0], "the key of a recorded value")
+        run.count(records.size(first) // SCAN)
+        found = records.group(first)
     else:
+        run.count(records.size() // SCAN)
         found = records.all()
     for keys, values in found:
         if len(keys) != len(given):

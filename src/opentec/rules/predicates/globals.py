@@ -12,8 +12,21 @@ from opentec.rules.evaluation import Evaluation
 from opentec.rules.keyed import Keyed, check_key
 from opentec.rules.predicates.define import define
 from opentec.rules.predicates.registry import Predicate
-from opentec.rules.terms import Ref, RuleError, Struct, deref, freeze, show, thaw, undo, unify, unify_all
+from opentec.rules.terms import (
+    LIST_LIMIT,
+    Ref,
+    RuleError,
+    Struct,
+    deref,
+    freeze_measured,
+    show,
+    thaw,
+    undo,
+    unify,
+    unify_all,
+)
 
+SCAN: Final = 16  # variables looked at for one step
 GLOBAL_LIMIT: Final = 250_000  # global variables that all rules together may set
 
 
@@ -33,7 +46,7 @@ def _keys(group: Any, name: Any) -> tuple[Any, Any]:
 
 def _set(run: Evaluation, group: Any, name: Any, value: Any) -> bool:
     keys = _keys(group, name)
-    data = freeze(value, "a global variable")
+    data = run.frozen(value, "a global variable")
     variables = run.store.view(Globals)
     if variables.get(keys) is None and len(run.store.section(Globals.section)) >= GLOBAL_LIMIT:
         raise RuleError(f"there are {GLOBAL_LIMIT} global variables already; erase those that are not needed any more")
@@ -48,13 +61,19 @@ def _get(run: Evaluation, group: Any, name: Any, value: Any, default: Any) -> bo
 
 
 def _get_group(run: Evaluation, group: Any, result: Any) -> bool:
-    found = run.store.view(Globals).group(_group(group))
+    variables, first = run.store.view(Globals), _group(group)
+    run.count(variables.size(first) // SCAN)
+    if variables.size(first) > LIST_LIMIT:
+        raise RuleError(f"a list has at most {LIST_LIMIT} items, and group {show(first)} has more variables")
+    found = variables.group(first)
     return unify(result, [Struct("=", (keys[1], thaw(data))) for keys, data in found], run.trail)
 
 
 def _get_all(run: Evaluation, group: Any, name: Any, value: Any) -> Iterator[None]:
     variables, group = run.store.view(Globals), deref(group)
-    found: Any = variables.all() if type(group) is Ref else variables.group(_group(group))
+    first = None if type(group) is Ref else _group(group)
+    run.count(variables.size(first) // SCAN)
+    found: Any = variables.all() if first is None else variables.group(first)
     mark = len(run.trail)
     for keys, data in found:
         if unify_all(keys, (group, name), run.trail) and unify(value, thaw(data), run.trail):
@@ -63,10 +82,11 @@ def _get_all(run: Evaluation, group: Any, name: Any, value: Any) -> Iterator[Non
 
 
 def _reset(run: Evaluation, group: Any, value: Any) -> bool:
-    data = freeze(value, "a global variable")
+    data, size = freeze_measured(value, "a global variable")
     variables = run.store.view(Globals)
+    run.put_out(size * variables.size(_group(group)))
+    run.count(variables.size(_group(group)) // SCAN)
     found = variables.group(_group(group))
-    run.count(len(found) // 16)
     for keys, _ in found:
         variables.put(keys, data)
     run.note(f"reset {len(found)} globals of {show(group)}"[:200])
@@ -79,8 +99,8 @@ def _exists(run: Evaluation, group: Any, name: Any) -> bool:
 
 def _erase(run: Evaluation, group: Any) -> bool:
     variables = run.store.view(Globals)
+    run.count(variables.size(_group(group)) // SCAN)
     found = variables.group(_group(group))
-    run.count(len(found) // 16)
     for keys, _ in found:
         variables.put(keys, None)
     run.note(f"erased {len(found)} globals of {show(group)}"[:200])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from opentec.rules.arithmetic import WORD, checked
@@ -11,6 +11,7 @@ from opentec.rules.predicates.define import define
 from opentec.rules.predicates.registry import Predicate
 from opentec.rules.terms import (
     LIST_LIMIT,
+    Budget,
     Partial,
     Ref,
     RuleError,
@@ -24,6 +25,7 @@ from opentec.rules.terms import (
 )
 
 SCAN: Final = 64  # items looked at for one step
+COPIED: Final = 256  # items of a list that are copied for one step
 
 
 def items_of(term: Any, what: str, run: Evaluation) -> list[Any]:
@@ -65,7 +67,10 @@ def _length(run: Evaluation, items: Any, length: Any) -> bool:
     if type(items) is list:
         return unify(length, len(items), run.trail)
     if type(length) is int and 0 <= length <= LIST_LIMIT and type(items) in (Ref, Partial):
+        run.count(length // SCAN)
         return unify(items, [Ref() for _ in range(length)], run.trail)
+    if type(length) is int and type(items) in (Ref, Partial):
+        raise RuleError(f"length makes a list of 0 to {LIST_LIMIT} items, not of {length}")
     raise RuleError("length needs a list")
 
 
@@ -84,6 +89,7 @@ def _append(run: Evaluation, left: Any, right: Any, whole: Any) -> Iterator[None
     if type(whole) is not list:
         raise RuleError("append needs a list in its first or its last argument")
     for cut in range(len(whole) + 1):
+        run.count(len(whole) // COPIED)
         if unify(left, whole[:cut], run.trail) and unify(right, whole[cut:], run.trail):
             yield
         undo(run.trail, mark)
@@ -119,6 +125,7 @@ def _select(run: Evaluation, item: Any, items: Any, rest: Any) -> Iterator[None]
     found = items_of(items, "select", run)
     mark = len(run.trail)
     for at, candidate in enumerate(found):
+        run.count(len(found) // COPIED)
         if unify(item, candidate, run.trail) and unify(rest, found[:at] + found[at + 1 :], run.trail):
             yield
         undo(run.trail, mark)
@@ -134,57 +141,71 @@ def _delete(run: Evaluation, items: Any, item: Any, result: Any) -> bool:
     return unify(result, rest, run.trail)
 
 
-def _distinct(items: list[Any]) -> dict[Any, Any]:
-    """The items by what makes them the same, each once, in order."""
-    found: dict[Any, Any] = {}
-    for item in items:
-        found.setdefault(sort_key(item), item)
-    return found
+def _keys(items: Iterable[Any], run: Evaluation) -> list[tuple[Any, ...]]:
+    """What the items are sorted and told apart by; all of them together have the size of one term at most."""
+    budget = Budget()
+    keys = [sort_key(item, budget) for item in items]
+    run.count(budget.steps)
+    return keys
+
+
+def _chosen(what: str, inside: bool, run: Evaluation, items: Any, others: Any) -> list[Any]:
+    """The items that are among the others, or those that are not."""
+    known = set(_keys(items_of(others, what, run), run))
+    found = items_of(items, what, run)
+    return [item for item, key in zip(found, _keys(found, run), strict=True) if (key in known) is inside]
 
 
 def _subtract(run: Evaluation, items: Any, others: Any, result: Any) -> bool:
-    gone = _distinct(items_of(others, "subtract", run))
-    rest = [item for item in items_of(items, "subtract", run) if sort_key(item) not in gone]
-    return unify(result, rest, run.trail)
+    return unify(result, _chosen("subtract", False, run, items, others), run.trail)
 
 
 def _intersection(run: Evaluation, items: Any, others: Any, result: Any) -> bool:
-    kept = _distinct(items_of(others, "intersection", run))
-    both = [item for item in items_of(items, "intersection", run) if sort_key(item) in kept]
-    return unify(result, both, run.trail)
+    return unify(result, _chosen("intersection", True, run, items, others), run.trail)
 
 
 def _union(run: Evaluation, items: Any, others: Any, result: Any) -> bool:
-    have = _distinct(items_of(others, "union", run))
-    first = [item for item in items_of(items, "union", run) if sort_key(item) not in have]
+    first = _chosen("union", False, run, items, others)
     return unify(result, bounded(first + items_of(others, "union", run)), run.trail)
 
 
 def _list_to_set(run: Evaluation, items: Any, result: Any) -> bool:
-    return unify(result, list(_distinct(items_of(items, "list_to_set", run)).values()), run.trail)
+    found = items_of(items, "list_to_set", run)
+    distinct: dict[Any, Any] = {}
+    for key, item in zip(_keys(found, run), found, strict=True):
+        distinct.setdefault(key, item)
+    return unify(result, list(distinct.values()), run.trail)
+
+
+def _sorted(items: list[Any], by: Iterable[Any], run: Evaluation) -> list[Any]:
+    keys = _keys(by, run)
+    return [items[at] for at in sorted(range(len(items)), key=keys.__getitem__)]
 
 
 def _sort(run: Evaluation, items: Any, result: Any) -> bool:
+    found = items_of(items, "sort", run)
     kept: list[Any] = []
-    for item in sorted(items_of(items, "sort", run), key=sort_key):
-        if not kept or not identical(kept[-1], item):
+    for item in _sorted(found, found, run):
+        if not kept or not identical(kept[-1], item, run.trail):
             kept.append(item)
     return unify(result, kept, run.trail)
 
 
 def _msort(run: Evaluation, items: Any, result: Any) -> bool:
-    return unify(result, sorted(items_of(items, "msort", run), key=sort_key), run.trail)
+    found = items_of(items, "msort", run)
+    return unify(result, _sorted(found, found, run), run.trail)
 
 
-def _pair_key(pair: Any) -> tuple[Any, ...]:
+def _first_of_pair(pair: Any) -> Any:
     pair = deref(pair)
     if type(pair) is not Struct or pair.name != "-" or len(pair.args) != 2:
-        raise RuleError(f"keysort needs a list of key-value, and {show(pair)!r} is none")
-    return sort_key(pair.args[0])
+        raise RuleError(f"keysort needs a list of key-value, and {show(pair)[:80]!r} is none")
+    return pair.args[0]
 
 
 def _keysort(run: Evaluation, items: Any, result: Any) -> bool:
-    return unify(result, sorted(items_of(items, "keysort", run), key=_pair_key), run.trail)
+    found = items_of(items, "keysort", run)
+    return unify(result, _sorted(found, map(_first_of_pair, found), run), run.trail)
 
 
 def _numbers(items: Any, what: str, run: Evaluation) -> list[Any]:

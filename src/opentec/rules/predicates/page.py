@@ -20,6 +20,18 @@ the compiler read: `python -m opentec.rules.predicates.page > docs/predicates.md
 *Solutions*: `one` always succeeds; `none or one` may fail, or must agree with what an argument is already; behind `any
 number` the goals that follow run once for each. Arguments with `_` may be unbound, and then get a value; the others
 must have one. Where TEC's public documentation gives a name but no arguments, their order is ours.
+
+Words that come again:
+
+* `_event` is an event: that of the rule, or one that a search has found. `event: _found of_class C where [...]` is an
+  event filter, as that of a rule.
+* A *key* of a counter is a text, a number or a list of them: `[logins, _hostname]` is a counter for each host.
+* A *criterion* is a name that `create_event_criteria` has defined, or the name of a class, with all that inherit from
+  it. What `create_...` defines is kept: define it once, in a rule on `TEC_Rulebase_Loaded`.
+* Where a definition ends in `[slot, ...]`, this is what two events must have in common: `slot`, or `slot=slot` for the
+  slots of the first and the second; `attr_condition`, `attr_exception` and `attr_sequence` (Sequences) say more.
+
+[What to use for what](rule-language.md#what-to-use-for-what) goes from the task to the predicate.
 """
 _REFUSED: Final = """\
 ## Refused

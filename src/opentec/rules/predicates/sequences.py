@@ -42,7 +42,7 @@ class _Sequence:
         for link in self.links[: max(self.places(effect), default=0)]:
             accepts = link.accepts
             takes = lambda event, accepts=accepts: event is not effect and accepts(event) and holds(event, effect)  # noqa: E731
-            yield from newest(run, link.classes, host, True, window, takes)
+            yield from newest(run, link.ordered, host, True, window, takes)
 
     def effects(self, run: Evaluation, cause: Event) -> Iterator[Event]:
         """Open events further down, each once, those of the nearest link first, newest first in each link."""
@@ -52,7 +52,7 @@ class _Sequence:
         for link in self.links[min(self.places(cause), default=len(self.links)) + 1 :]:
             accepts = link.accepts
             takes = lambda event, accepts=accepts: event is not cause and accepts(event) and holds(cause, event)  # noqa: E731
-            for event in newest(run, link.classes, host, True, window, takes):
+            for event in newest(run, link.ordered, host, True, window, takes):
                 if event.eid not in seen:
                     seen.add(event.eid)
                     yield event

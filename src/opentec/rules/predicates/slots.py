@@ -19,7 +19,6 @@ from opentec.rules.predicates.changes import note_slot
 from opentec.rules.predicates.registry import Predicate
 from opentec.rules.terms import RuleError, Struct, deref, resolve, show, unify
 
-SLOT_ITEMS: Final = 10_000  # items that a rule may put into a LIST_OF slot
 _BOUNDS: Final = {"INTEGER": (INT32_MIN, INT32_MAX), "INT32": (INT32_MIN, INT32_MAX), "POINTER": (0, POINTER_MAX)}
 
 _Write = Callable[[Evaluation, Event, str, Any], bool]
@@ -69,8 +68,6 @@ def _add(begin: bool) -> _Write:
     def add(run: Evaluation, event: Event, slot: str, value: Any) -> bool:
         old = _items(run, event, slot)
         new = value if type(value) is list else [value]
-        if len(old) + len(new) > SLOT_ITEMS:
-            raise RuleError(f"slot {slot!r} would hold more than {SLOT_ITEMS} items, the limit for rules")
         return _set(run, event, slot, [*new, *old] if begin else [*old, *new])
 
     return add
@@ -146,10 +143,7 @@ def _generate(run: Evaluation, name: str, items: Any) -> bool:
         slot, value = _pair(item)
         if slot in FIXED_SLOTS:
             raise RuleError(f"slot {slot!r} is assigned by the server; leave it out")
-        try:
-            slots[slot] = shape.cls.value(slot, resolve(value))
-        except EventRejected as wrong:
-            raise RuleError(str(wrong)) from None
+        slots[slot] = run.value_of(shape.cls, slot, resolve(value))
     run.generate(shape, slots)
     run.note(f"generated {name}")
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ from opentec.rules.terms import LIST_LIMIT, TEXT_LIMIT, Ref, RuleError, deref, r
 
 _DIRECTIVE: Final = re.compile(r"%(?P<flags>[-+ 0#]{0,4}\d{0,3}(?:\.\d{1,3})?)(?:l{0,2}|h)(?P<kind>[%sdiufgexXc])")
 _NUMERIC: Final = {"d": int, "i": int, "u": int, "x": int, "X": int, "c": int, "f": float, "g": float, "e": float}
-
-
+SCAN: Final = 4  # parts of a text that are looked at for one step
+CHARACTERS: Final = 1_000  # that split_string tells from others
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 
@@ -41,26 +41,25 @@ class Format:
 
     def fill(self, next_argument: Callable[[], Any]) -> str:
         """The text with its directives replaced. Raises RuleError when an argument does not fit."""
-        out: list[str] = []
+        return joined(self._filled(next_argument))
+
+    def _filled(self, next_argument: Callable[[], Any]) -> Iterator[str]:
         for piece in self._pieces:
             if isinstance(piece, str):
-                out.append(piece)
-            elif piece[1] == "%":
-                out.append("%")
+                yield piece
             else:
-                out.append(self._one(*piece, next_argument()))
-        return limited("".join(out))
+                yield "%" if piece[1] == "%" else self._one(*piece, next_argument())
 
     def _one(self, flags: str, kind: str, argument: Any) -> str:
         if kind == "s":
             return str(f"%{flags}s" % show(argument))
-        wanted = _NUMERIC[kind]
-        if kind == "c" and type(argument) is int and not _is_character(argument):
-            raise RuleError(f"{argument} is the code of no character")
         try:
-            return str(f"%{flags}{'d' if kind in 'iu' else kind}" % wanted(resolve(argument)))
+            number = _NUMERIC[kind](resolve(argument))
+            if kind == "c" and not _is_character(number):
+                raise RuleError(f"{show(argument)[:80]} is the code of no character")
+            return str(f"%{flags}{'d' if kind in 'iu' else kind}" % number)
         except (TypeError, ValueError, OverflowError):
-            raise RuleError(f"%{kind} needs a number, not {show(argument)!r}") from None
+            raise RuleError(f"%{kind} needs a number, not {show(argument)[:80]!r}") from None
 
 
 def arguments_of(values: Any) -> Callable[[], Any]:
@@ -81,6 +80,17 @@ def limited(text: str) -> str:
     if len(text) > TEXT_LIMIT:
         raise RuleError(f"a text of {len(text)} characters is longer than {TEXT_LIMIT}, the most that a rule may build")
     return text
+
+
+def joined(pieces: Iterable[str], between: str = "") -> str:
+    """The pieces as one text. Raises RuleError for one that is too long, before it is built."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece) + len(between)
+        if size > TEXT_LIMIT + len(between):
+            raise RuleError(f"a text is longer than {TEXT_LIMIT} characters, the most that a rule may build")
+    return between.join(found)
 
 
 def text_of(value: Any, what: str) -> str:
@@ -115,7 +125,7 @@ def _atomconcat(run: Evaluation, left: Any, right: Any, result: Any) -> bool:
 def _atomconcat_list(run: Evaluation, values: Any, result: Any) -> bool:
     if type(values) is not list:
         raise RuleError(f"atomconcat takes a list, not {show(values)!r}")
-    return unify(result, limited("".join(map(show, values))), run.trail)
+    return unify(result, joined(map(show, values)), run.trail)
 
 
 def _inttoatom(run: Evaluation, number: Any, text: Any) -> bool:
@@ -158,6 +168,7 @@ def _places(run: Evaluation, whole: str, part: Any, before: Any, length: Any, af
         wanted = text_of(part, "sub_atom")
         at = whole.find(wanted)
         while at >= 0:
+            run.count(1)
             yield at, len(wanted)
             at = whole.find(wanted, at + 1)
         return
@@ -165,12 +176,19 @@ def _places(run: Evaluation, whole: str, part: Any, before: Any, length: Any, af
     if type(after) is int:
         end -= after
         starts = [end - length] if type(length) is int else range(end + 1)
-        yield from ((start, end - start) for start in starts if 0 <= start <= end <= len(whole))
+        for tried, start in enumerate(starts):
+            if tried % SCAN == 0:
+                run.count(1)
+            if 0 <= start <= end <= len(whole):
+                yield start, end - start
         return
     for start in [before] if type(before) is int else range(end + 1):
-        run.count(1)
         sizes = [length] if type(length) is int else range(end - start + 1)
-        yield from ((start, size) for size in sizes if start >= 0 and size >= 0 and start + size <= end)
+        for tried, size in enumerate(sizes):
+            if tried % SCAN == 0:
+                run.count(1)
+            if start >= 0 and size >= 0 and start + size <= end:
+                yield start, size
 
 
 def _atompart(run: Evaluation, text: Any, part: Any, start: Any, length: Any) -> Iterator[None]:
@@ -235,7 +253,7 @@ def _list(items: Any, what: str) -> list[Any]:
 
 
 def _joined(items: Any, separator: str, what: str) -> str:
-    return limited(separator.join([text_of(item, what) for item in _list(items, what)]))
+    return joined((text_of(item, what) for item in _list(items, what)), separator)
 
 
 def _join(what: str, run: Evaluation, items: Any, text: Any) -> bool:
@@ -271,6 +289,7 @@ def _atom_concat(run: Evaluation, left: Any, right: Any, whole: Any) -> Iterator
         cuts = [len(text) - len(end)] if text.endswith(end) else []
     mark = len(run.trail)
     for cut in cuts:
+        run.count(1)
         bound = type(one) is not Ref or unify(one, text[:cut], run.trail)
         if bound and (type(other) is not Ref or unify(other, text[cut:], run.trail)):
             yield
@@ -280,6 +299,8 @@ def _atom_concat(run: Evaluation, left: Any, right: Any, whole: Any) -> Iterator
 def _split(run: Evaluation, text: Any, separators: Any, around: Any, result: Any) -> bool:
     whole, cuts = text_of(text, "split_string"), text_of(separators, "split_string")
     away = text_of(around, "split_string")
+    if max(len(cuts), len(away)) > CHARACTERS:
+        raise RuleError(f"split_string takes at most {CHARACTERS} separators, and as many characters around a part")
     pieces = re.split(f"[{re.escape(cuts)}]", whole) if cuts else [whole]
     return unify(result, [piece.strip(away) if away else piece for piece in pieces], run.trail)
 

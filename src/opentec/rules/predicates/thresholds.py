@@ -6,48 +6,83 @@ event that makes the number full. TEC's event_thresholds tells "10 in 60 s" at t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from opentec.rules.evaluation import Evaluation, digest
 from opentec.rules.event import Event
 from opentec.rules.predicates.criteria import criterion
 from opentec.rules.predicates.definitions import THRESHOLD, definitions
-from opentec.rules.predicates.keys import key_of
+from opentec.rules.predicates.keys import KEY_LIMIT, key_of
 from opentec.rules.predicates.registry import Predicate
 from opentec.rules.predicates.windows import LONGEST, SLIDING_LIMIT, Rate, Windows
 from opentec.rules.terms import RuleError, show, unify
 
 KEY_SLOTS: Final = 10  # slots that a threshold counts by
+CLASS: Final = "class"  # stands for the name of the event's class among them
 _NUMBER_LIMIT: Final = 1_000_000_000
 _RESET: Final = "threshold_reset"  # section of the store: how often a threshold was reset as a whole
 
 
+_Key = Callable[[Event], str]
+
+
 class _Threshold:
-    __slots__ = ("criteria", "name", "rate", "slots")
+    __slots__ = ("_windows", "criteria", "key", "name", "rate", "slots")
 
     def __init__(self, run: Evaluation, name: str, data: Any) -> None:
         self.name = name
+        self._windows = run.store.view(Windows)
         self.criteria = criterion(run, data["criteria"])
         self.slots: list[str] = data["slots"]
         number, seconds, mode, quiet = data["number"], data["seconds"], data["mode"], data["quiet"]
         # values that were counted under another definition, or before a reset, are not ours
         mark = digest(self.slots, number, seconds, mode, quiet, run.store.get(_RESET, name, 0))[:12]
         self.rate = Rate(mark, number, seconds, sliding=mode == "sliding", quiet=quiet)
-
-    def key(self, event: Event) -> str:
-        """The key that the event counts for, or "" when it lacks a slot."""
-        values = [event.get(slot) for slot in self.slots]
-        if None in values:
-            return ""
-        return key_of(["threshold", self.name, *values], f"the key of threshold {self.name!r}")
+        # gives the key that an event counts for, or "" when it lacks a slot
+        self.key = _key(name, self.slots)
 
     def count(self, run: Evaluation, event: Event) -> int:
         """Count an event of the right kind: 0, or how many it took when it makes the number full."""
         if not self.criteria.accepts(event):
             return 0
         key = self.key(event)
-        return run.store.view(Windows).count(run, key, event, self.rate) if key else 0
+        return self._windows.count(run, key, event, self.rate) if key else 0
+
+
+def _key(name: str, slots: list[str]) -> _Key:
+    """What makes the keys of a threshold: a JSON list of its name and the values.
+
+    Where the values are at most a class and an ASCII text, as nearly always, they are put behind the name without that:
+    such a key begins as no list does.
+    """
+    what = f"the key of threshold {name!r}"
+    begin = key_of(name, what)
+
+    def listed(event: Event) -> str:
+        values = [event.shape.name if slot == CLASS else event.get(slot) for slot in slots]
+        if None in values:
+            return ""
+        return key_of(["threshold", name, *values], what)
+
+    by_class = slots[:1] == [CLASS]
+    rest = slots[1:] if by_class else slots
+    if len(rest) > 1 or CLASS in rest or not begin.isascii():
+        return listed
+    if not rest:
+        return (lambda event: f"{begin}/{event.shape.name}") if by_class else (lambda event: begin)
+    slot = rest[0]
+
+    def short(event: Event) -> str:
+        slots = event.slots
+        value = slots[slot] if slot in slots else event.defaults.get(slot)
+        if type(value) is not str or not value.isascii():
+            return listed(event)
+        # the name of a class holds no "="
+        key = f"{begin}/{event.shape.name}={value}" if by_class else f"{begin}={value}"
+        return key if len(key) <= KEY_LIMIT else listed(event)
+
+    return short
 
 
 def _create(run: Evaluation, name: str, of: str, slots: Any, number: int, seconds: int) -> bool:
@@ -62,7 +97,8 @@ def _create_full(
     if type(slots) is not list or len(slots) > KEY_SLOTS or any(type(slot) is not str for slot in slots):
         raise RuleError(f"{what}: the slots to count by are a list of at most {KEY_SLOTS}, such as [hostname], or []")
     for slot in slots:
-        criteria.check_slot(run, slot, what)
+        if slot != CLASS:
+            criteria.check_slot(run, slot, what)
     if mode not in ("fixed", "sliding"):
         raise RuleError(f"{what}: a window is fixed or sliding, not {mode[:40]!r}")
     most = SLIDING_LIMIT if mode == "sliding" else _NUMBER_LIMIT
@@ -77,6 +113,9 @@ def _create_full(
 
 def _threshold(run: Evaluation, name: str) -> _Threshold:
     known = definitions(run)
+    found: _Threshold | None = known.made(run).get((THRESHOLD, name))
+    if found is not None:
+        return found
     return known.compiled(run, (THRESHOLD, name), lambda: _Threshold(run, name, known.get(THRESHOLD, name)))
 
 
@@ -133,7 +172,8 @@ PREDICATES: Final[tuple[Predicate, ...]] = (
         modes="ssvii",
         signature="create_threshold(name, criterion, [slot, ...], number, seconds)",
         effect="Defines a threshold: that many events of the criterion with the same values in the slots, within the "
-        "seconds that begin with the first. Counts go on when the definition is the same as before.",
+        "seconds that begin with the first. `class` among the slots stands for the name of the event's class. Counts "
+        "go on when the definition is the same as before.",
         determinism="det",
         example="create_threshold(storm, 'EVENT', [hostname], 10, 60)",
         function=_create,

@@ -28,6 +28,7 @@ class Windows:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._values = store.section(_SECTION)
         self._queue: list[tuple[int, str]] = [(value[_END], key) for key, value in store.section(_SECTION).items()]
         heapify(self._queue)
         # the entry of the queue that stands for a key; its time is never behind the key's end
@@ -41,28 +42,30 @@ class Windows:
 
         Then the key begins anew. The same event counts once: asked again, the answer is the same.
         """
-        now = run.now
-        old = self._store.get(_SECTION, key)
-        if old is not None and (old[_END] < now or old[_MARK] != rate.mark):
-            old = None
-        if old is not None and old[_EVENT] == event.eid:
-            answer: int = old[_ANSWER]
-            return answer
-        self._remove(now)
-        value = rate.count(old, now, event.eid)
-        self._put(key, value)
-        return int(value[_ANSWER])
+        now, eid, queue = run.now, event.eid, self._queue
+        old = self._values.get(key)
+        if old is not None:
+            if old[_END] < now or old[_MARK] != rate.mark:
+                old = None
+            elif old[_EVENT] == eid:
+                answer: int = old[_ANSWER]
+                return answer
+        # every key has an entry in the queue, and some have more
+        if queue and (queue[0][0] < now or len(queue) >= KEY_LIMIT):
+            self._remove(now)
+        value = rate.count(old, now, eid)
+        self._store.put(_SECTION, key, value)
+        if not self._values:
+            self._values = self._store.section(_SECTION)  # the first one made it
+        end, queued = value[_END], self._queued.get(key)
+        if queued is None or end < queued:
+            heappush(queue, (end, key))
+            self._queued[key] = end
+        return value[_ANSWER]  # type: ignore[no-any-return]
 
     def forget(self, key: str) -> None:
         """Let a key begin anew."""
         self._store.put(_SECTION, key, None)
-
-    def _put(self, key: str, value: list[Any]) -> None:
-        self._store.put(_SECTION, key, value)
-        end, queued = value[_END], self._queued.get(key)
-        if queued is None or end < queued:
-            heappush(self._queue, (end, key))
-            self._queued[key] = end
 
     def _remove(self, now: int) -> None:
         queue, queued, section = self._queue, self._queued, self._store.section(_SECTION)
@@ -102,23 +105,28 @@ class Rate:
 
     def count(self, old: list[Any] | None, now: int, eid: int) -> list[Any]:
         """The value of a key after one more event; `old` is None for the first."""
-        until, missed = (old[_QUIET], old[_MISSED]) if old is not None else (0, 0)
-        if old is not None and now < until:
-            return [self.mark, until + self.span, eid, 0, until, missed + 1, *self._empty()]
-        window = self._slide(old, now) if self.sliding else self._fixed(old, now)
-        if (len(window[0]) if self.sliding else window[1]) >= self.number:
-            until = now + self.quiet
-            return [self.mark, until + self.span, eid, self.number + missed, until, 0, *self._empty()]
-        end = (now if self.sliding else window[0]) + self.span
-        return [self.mark, end, eid, 0, until, missed, *window]
+        until = missed = 0
+        if old is not None:
+            until, missed = old[_QUIET], old[_MISSED]
+            if now < until:
+                return [self.mark, until + self.span, eid, 0, until, missed + 1, *self._empty()]
+        if self.sliding:
+            times = [now]
+            if old is not None:
+                oldest, kept = now - self.span, old[_WINDOW]
+                if kept and kept[0] < oldest:
+                    kept = [time for time in kept if time >= oldest]
+                times = [*kept, now]
+            if len(times) < self.number:
+                return [self.mark, now + self.span, eid, 0, until, missed, times]
+        else:
+            start, count = (now, 1) if old is None else (old[_WINDOW], old[_WINDOW + 1] + 1)
+            if count == 1 or now - start > self.span:
+                start, count = now, 1
+            if count < self.number:
+                return [self.mark, start + self.span, eid, 0, until, missed, start, count]
+        until = now + self.quiet
+        return [self.mark, until + self.span, eid, self.number + missed, until, 0, *self._empty()]
 
     def _empty(self) -> list[Any]:
         return [[]] if self.sliding else [0, 0]
-
-    def _slide(self, old: list[Any] | None, now: int) -> list[Any]:
-        oldest = now - self.span
-        return [[*[time for time in old[_WINDOW] if time >= oldest], now] if old is not None else [now]]
-
-    def _fixed(self, old: list[Any] | None, now: int) -> list[Any]:
-        start, count = (old[_WINDOW], old[_WINDOW + 1]) if old is not None else (now, 0)
-        return [start, count + 1] if count and now - start <= self.span else [now, 1]

@@ -30,6 +30,7 @@ _ALLOWED: Final = ("os.path",)
 _BUILTINS: Final = {
     "open": _FILES,
     "input": _OUTSIDE,
+    "print": "it has no output; give the value to the rule, and let log_error say it",
     "hash": "the hash of a text differs from process to process",
     "id": "an address differs from process to process",
 }
