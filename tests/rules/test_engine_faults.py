@@ -170,3 +170,17 @@ def test_a_change_that_was_granted_is_made_even_when_change_rules_put_out_all_th
     kit.change(1, (START, 1, 1), msg="x" * 60_000)
     assert kit.values("msg")[0] == "x" * 60_000
     assert "may store and send" in kit.values("msg", "TEC_Error")[0]
+
+
+@pytest.mark.parametrize("explained", [False, True])
+def test_a_list_that_holds_itself_fails_the_goal_that_needs_it_and_no_mark(explained: bool) -> None:
+    kit = Kit(
+        """rule: r: ( event: _e of_class 'Disk' where [],
+          action: ( _l = [a | _l], set_event_message(_e, 'goes on'), length(_l, _) ) ).""",
+        check=False,
+    )
+    kit.engine.explain(explained)
+    kit.event(0, "Disk")
+    assert kit.values("msg", "Disk") == ["goes on"]
+    (complaint,) = kit.values("msg", "TEC_Error")
+    assert complaint == "set1.rls:2: rule set1/r: a list has at most 100000 items"

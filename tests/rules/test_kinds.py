@@ -395,6 +395,27 @@ CAUSES = """correlation_rule: link: event_relation: Link_Down causes Disk within
     when: [Link_Down.hostname equals Disk.hostname]."""
 
 
+@pytest.mark.parametrize(("stored", "dropped"), [("Link_Down", "Disk"), ("Disk", "Link_Down")])
+def test_what_was_dropped_is_no_cause_and_no_effect(stored: str, dropped: str) -> None:
+    drop = (
+        f"rule: drop: ( event: _e of_class '{dropped}' where [ msg: equals drop ], action: ( drop_received_event ) )."
+    )
+    kit = Kit(drop, CAUSES)
+    kit.event(0, stored, hostname="a")
+    assert [one.rule for one in kit.event(1, dropped, hostname="a", msg="drop").outcome.fired] == ["drop"]
+    assert kit.values("cause_event_handle") == [0]
+    kit.event(2, dropped, hostname="a")
+    assert sorted(kit.values("cause_event_handle")) == [0, 1]
+
+
+def test_a_recovery_that_was_dropped_clears() -> None:
+    drop = "rule: drop: ( event: _e of_class 'Link_Up', action: ( drop_received_event ) )."
+    kit = Kit(drop, "correlation_rule: up: event_relation: Link_Up clears Link_Down.")
+    kit.event(0, "Link_Down")
+    kit.event(1, "Link_Up")
+    assert kit.values("status") == ["CLOSED"]
+
+
 @pytest.mark.parametrize("first", ["Link_Down", "Disk"])
 def test_either_order_links_cause_and_effect(first: str) -> None:
     kit = Kit(CAUSES)

@@ -53,7 +53,7 @@ class Marks:
             if number >= self.furthest:
                 self.times = self.times + 1 if number == self.furthest else 1
                 self.furthest = number
-                self.values = [(name, deref(frame[place])) for name, place in places]
+                self.values = [(name, _as_it_is(frame[place])) for name, place in places]
             return True
 
         return mark
@@ -65,6 +65,13 @@ class Marks:
         values = ", ".join(f"{name} = {brief(value)}" for name, value in self.values if value is not event)
         times = f" (the last of {self.times} times)" if self.times > 1 else ""
         return self.goals[self.furthest] + (f" with {values}" if values else "") + times
+
+
+def _as_it_is(term: Any) -> Any:
+    try:
+        return deref(term)
+    except RuleError:  # a list without end: it is the goal that fails by it, if any does
+        return term
 
 
 class MarkingCompiler(Compiler):
