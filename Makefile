@@ -35,7 +35,7 @@ ci: setup
 	@$(PY) packaging/ci.py lint format types arrows unit coverage acceptance faults chaos
 
 nightly: setup
-	@$(PY) packaging/ci.py nightly properties nightly-chaos pythons bench bench-rules
+	@$(PY) packaging/ci.py nightly properties nightly-chaos pythons bench bench-rules bench-default
 
 chaos: setup
 	@$(PY) -m tests.faults.chaos --kills $(KILLS) --stops $(STOPS) --seed $(SEED)

@@ -58,6 +58,7 @@ STEPS = {
     "pythons": Step(("bash", "packaging/check_pythons.sh"), 900),
     "bench": Step((PYTHON, "-m", "bench"), 1200),
     "bench-rules": Step((PYTHON, "-m", "bench", "rules", "--check"), 900),
+    "bench-default": Step((PYTHON, "-m", "bench", "default", "--check"), 300),
 }
 
 
