@@ -133,6 +133,8 @@ class RuleProcess:
         self._selector = DurableSelector() if context.selector == "durable-rules" else IndexedSelector()
         with self._at_work(base):
             self._engine = Engine(base, self._selector)
+        # after a long outage one record fires all timers of it: that is progress, not a hang
+        self._engine.alive = lambda: context.progress.beat(_ME)
         _log.info("rule base %s (%s), selector %s", base.name, base.content_hash[:12], self._selector.name)
         timers: list[Any] = []
         while page := await self._dispatch.call("prime-timers", timers[-1][0] if timers else 0):
