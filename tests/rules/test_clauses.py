@@ -241,3 +241,15 @@ def test_a_large_table_of_facts_is_found_by_its_first_argument() -> None:
     kit = kit_of("member(_y, [h0, h2999, nobody]), host(_y, _x)", facts)
     assert solve(kit) == ["0", "other", "2999", "other", "other"]
     assert kit.engine._run.steps > 90_000
+
+
+@pytest.mark.parametrize("goal", ["_g", "call(_g)", "(_x = 1, _y = (true, _g), _y)", "\\+ \\+ (_y = once(_g), _y)"])
+def test_a_text_of_an_event_is_no_goal_however_it_is_handed_on(goal: str) -> None:
+    kit = Kit(
+        f"""run(_g) :- {goal}.
+        rule: r: ( event: _e of_class 'Link' where [msg: _msg], action: ( run(_msg) ) )."""
+    )
+    kit.event(0, "Link_Down", msg="drop_received_event")
+    (fired,) = kit.effects[0].fired
+    assert "'drop_received_event' is a text" in fired.did[0]
+    assert kit.values("msg", "Link_Down") == ["drop_received_event"]

@@ -210,3 +210,16 @@ def test_activation_of_a_rule_base_brings_its_settings_and_its_change_rules() ->
     effects = kit.change(3, (START + 2, 1, 1), status="ACK")
     assert effects.outcome is not None
     assert effects.outcome.disposition == Disposition.REFUSED
+
+
+def test_where_a_drop_ends_evaluation_all_change_rules_are_asked_all_the_same() -> None:
+    kit = Kit(
+        """rule: r: ( event: _e of_class 'Link_Up', action: ( drop_received_event,
+          first_instance(event: _down of_class 'Link_Down' where []), change_event_status(_down, 'CLOSED') ) ).
+        change_rule: first: ( event: _e of_class 'Link', action: ( generate_event('TEC_Notice', [msg=asked]) ) ).
+        change_rule: second: ( event: _e of_class 'Link', action: ( drop_change_request ) ).""",
+        drop_ends=True,
+    )
+    kit.event(0, "Link_Down")
+    kit.event(1, "Link_Up")
+    assert kit.values("status", "Link_Down") == ["OPEN"]

@@ -131,7 +131,7 @@ def test_the_goals_of_the_fuzz_run() -> None:
     assert fired.did == [
         "failed at set1.rls:19: a term nests too deeply, or has more than 500000 parts",
         "failed at set1.rls:19: a fact holds terms that nest at most 100 deep",
-        "failed at set1.rls:19: this goal cannot run: predicate 'nobody' is not defined",
+        "failed at set1.rls:19: 'nobody' is a text, and no text is called; write the goal itself",
         "failed at set1.rls:19: slot 'msg' of class Disk_Full: f(9223372036854775807) does not fit the type STRING",
         "set global 9223372036854775807/a",
     ]

@@ -9,6 +9,7 @@ from opentec.events.classes import EventClass
 from opentec.rules.ast import Atom, Compound, EventArgument, ListTerm, Number, Term, Text, Var
 from opentec.rules.checker_filters import FilterChecker
 from opentec.rules.checker_report import asserted_clause, conjuncts, shown_term, variables
+from opentec.rules.clauses import GOAL_ARGUMENTS
 from opentec.rules.destinations import DEFAULT
 from opentec.rules.destinations import FILE as DESTINATIONS
 from opentec.rules.parser_tokens import did_you_mean
@@ -22,12 +23,6 @@ Names = Mapping[str, Collection[int]]  # arities by name
 CONTROL: Final[Names] = {",": {2}, ";": {2}, "->": {2}, "\\+": {1}, "not": {1}}
 _COMPARES_NUMBERS: Final = ("=:=", "=\\=", "<", ">", "=<", ">=")
 OPERATORS: Final[Names] = dict.fromkeys((*_COMPARES_NUMBERS, "is", "=", "\\=", "==", "\\=="), frozenset({2}))
-# arguments that are goals
-_GOALS: Final = {
-    ("findall", 3): (1,),
-    ("forall", 2): (0, 1),
-    **{(name, 1): (0,) for name in ("once", "ignore", "call")},
-}
 # predicates that store their second argument in a slot of the event in their first
 _STORES: Final = {
     f"{verb}_event_{slot}": slot for verb in ("set", "change") for slot in ("status", "severity", "administrator")
@@ -158,7 +153,7 @@ class GoalChecker:
                 self._valued(operand, bound, f"{name!r} computes with it")
         if predicate := self.language.registry.get((name, len(args))):
             self._arguments(predicate, term, bound)
-        for position in _GOALS.get((name, len(args)), ()):
+        for position in GOAL_ARGUMENTS.get((name, len(args)), ()):
             self.goal(args[position], bound)
         self._searches(term, bound)
         if clause := asserted_clause(term):

@@ -33,6 +33,18 @@ COPIED: Final = 256  # items of a long list among the arguments for one step
 GOAL_PARTS: Final = 64  # characters of a goal that is called, or of an asserted clause, for one step
 COMPILED_SIZE: Final = 4_000_000  # characters of them
 COMPILED_LIMIT: Final = 2_000  # clauses that were asserted, or terms that were called, and are kept compiled
+# which arguments are goals: of what calls them, and of the connectives too
+GOAL_ARGUMENTS: Final = {
+    ("findall", 3): (1,),
+    ("forall", 2): (0, 1),
+    **{(name, 1): (0,) for name in ("once", "ignore", "call")},
+}
+CONTROL_GOALS: Final = {
+    **GOAL_ARGUMENTS,
+    **{(name, 2): (0, 1) for name in (",", ";", "->")},
+    **{(name, 1): (0,) for name in ("\\+", "not")},
+}
+_HARMLESS: Final = ("true", "fail", "false", "!")  # what does nothing to an event, whoever says it
 SCAN: Final = 16  # clauses looked at for one step
 ASSERTS: Final = ("assert", "asserta", "assertz")
 ASSERTED: Final = Place("asserted", 0, 0)  # the place of what has none in a file
@@ -298,15 +310,23 @@ class Program:
 
         return Choice(make)
 
-    def _goal_of(self, term: Any, leaves: list[Any], depth: int) -> Any:
-        """The term with numbered variables where it has variables, events, or arguments of a plain predicate."""
+    def _goal_of(self, term: Any, leaves: list[Any], depth: int, goal: bool = True) -> Any:
+        """The term with numbered variables where it has variables, events, or arguments of a plain predicate.
+
+        `goal`: it stands where a goal stands, not an operand.
+        """
         term = deref(term)
         if type(term) is Struct:
             if depth > 100:
                 raise RuleError("a goal nests too deeply")
             if self._compiler.takes_values((term.name, len(term.args))):
                 return Struct(term.name, tuple([_leaf(arg, leaves) for arg in term.args]))
-            return Struct(term.name, tuple([self._goal_of(arg, leaves, depth + 1) for arg in term.args]))
+            places = CONTROL_GOALS.get((term.name, len(term.args)), ()) if goal else ()
+            args = [self._goal_of(arg, leaves, depth + 1, at in places) for at, arg in enumerate(term.args)]
+            return Struct(term.name, tuple(args))
+        if goal and type(term) is str and term not in _HARMLESS:
+            # it may be a slot's, handed on by a clause: what a sender writes must not say what a rule does
+            raise RuleError(f"{term[:80]!r} is a text, and no text is called; write the goal itself")
         if depth == 0 and type(term) is not str:
             what = "a variable without a value" if type(term) is Ref else show(term)
             raise RuleError(f"{what} is not a goal; a goal is a predicate, a test, or several of them with commas")

@@ -216,7 +216,7 @@ class Running:
             run.trail.clear()
             if run.succeeded or len(did) > before:
                 ran.append(title)
-            if self._drop_ends and run.dropped is not None:
+            if self._drop_ends and run.dropped is not None and not run.requests:  # change rules run to their end
                 run.commit = _HALT
             if run.commit >= COMMIT_RULE:
                 commit = run.commit
