@@ -129,7 +129,9 @@ class Cluster:
         hang_after: float = 2.0,
         settings: dict[str, dict[str, Any]] | None = None,
         rule_base: Path = RULE_BASE,
+        code: Path | None = None,
     ) -> None:
+        """`code`: a checkout of another version, whose commands and servers are run."""
         self.directory = (folder / "tec").resolve()
         self.ports = {node: free_port() for node in nodes}
         self.settings: dict[str, dict[str, Any]] = {
@@ -147,7 +149,7 @@ class Cluster:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TEC_")},
             "TEC_RUNTIME_DIR": str(self.runtime),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(ROOT) if code is None else f"{code / 'src'}{os.pathsep}{ROOT}",
         }
         self.masters: dict[str, Process] = {}  # of nodes that were started; a node that stands by again keeps its own
         try:

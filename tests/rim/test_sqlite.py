@@ -279,12 +279,12 @@ async def test_a_network_file_system_is_refused_unless_told(path: Path, monkeypa
 
 
 def test_an_old_sqlite_is_warned_about() -> None:
-    assert sqlite._version_warnings((3, 51, 3)) == []
-    assert "3.40.1 is older than 3.51.3" in sqlite._version_warnings((3, 40, 1))[0]
+    assert sqlite.version_warnings((3, 51, 3)) == []
+    assert "3.40.1 is older than 3.51.3" in sqlite.version_warnings((3, 40, 1))[0]
 
 
 async def test_warnings_are_on_the_repository(repository: Repository) -> None:
-    assert repository.warnings == sqlite._version_warnings(sqlite3.sqlite_version_info)
+    assert repository.warnings == sqlite.version_warnings(sqlite3.sqlite_version_info)
 
 
 def test_the_schema_names_every_column() -> None:

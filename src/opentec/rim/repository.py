@@ -78,6 +78,10 @@ class Repository(Queries, Outbox):
         """
         return await self._whole(self._claim(epoch))
 
+    async def check(self, epoch: int) -> None:
+        """Does the repository take a transaction of `epoch`? Writes nothing. Raises what `claim` raises."""
+        await self._whole(self._nothing(epoch))
+
     async def commit(self, batch: Batch, epoch: int) -> None:
         """Write one batch in one transaction: all of it with the new position, or nothing.
 
@@ -108,14 +112,25 @@ class Repository(Queries, Outbox):
         async with self._turn:
             await self._driver.close()
 
+    async def _nothing(self, epoch: int) -> None:
+        async with self._writing(epoch):
+            pass
+
     async def _claim(self, epoch: int) -> int:
         async with self._turn, self._driver.transaction() as connection:
-            found = await connection.exec_driver_sql("SELECT epoch, position FROM repository WHERE id = 1")
-            stored, position = tuple(found.one())
+            found = await connection.exec_driver_sql(
+                "SELECT epoch, position, schema_version FROM repository WHERE id = 1"
+            )
+            stored, position, version = tuple(found.one())
             if stored > epoch:
                 raise Superseded(epoch, stored)
-            await connection.exec_driver_sql("UPDATE repository SET epoch = ? WHERE id = 1", (epoch,))
-            await connection.exec_driver_sql(schema.OUTBOX_ENDED)
+            # together with the epoch: whoever is stale from here on can neither write nor open it again
+            for older in range(version, schema.SCHEMA_VERSION):
+                for statement in schema.MIGRATIONS[older]:
+                    await connection.exec_driver_sql(statement)
+            await connection.exec_driver_sql(
+                "UPDATE repository SET epoch = ?, schema_version = ? WHERE id = 1", (epoch, schema.SCHEMA_VERSION)
+            )
         return int(position)
 
     async def _commit(self, batch: Batch, epoch: int) -> None:

@@ -9,7 +9,8 @@ from typing import Final
 
 from opentec.events.image import BASE_SLOTS, COLUMNS, IDENTITY
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 2: events for other servers and tasks in the outbox, outcomes FIRED, sections of rule_state
+OLDEST_VERSION: Final = 1  # that this opentec reads; the first claim brings it to SCHEMA_VERSION (docs/upgrade.md)
 
 # tec.md 2.1; a site's own members are written by Repository.set_enumerations
 SEVERITIES: Final = {"UNKNOWN": 10, "HARMLESS": 20, "WARNING": 30, "MINOR": 40, "CRITICAL": 50, "FATAL": 60}
@@ -36,8 +37,11 @@ INTEGER_COLUMNS: Final = frozenset(
 IMMUTABLE: Final = (*IDENTITY, "date_reception", "event_handle", "server_handle")
 
 
-# for what is deleted when it is old enough; a repository that was made without it gets it with the next claim
+# for what is deleted when it is old enough
 OUTBOX_ENDED: Final = "CREATE INDEX IF NOT EXISTS outbox_ended ON outbox(finished_at) WHERE finished_at IS NOT NULL"
+
+# what brings a repository of a version to the next one; a repository of today may have some of it already
+MIGRATIONS: Final = {1: (OUTBOX_ENDED,)}
 
 
 def quoted(names: tuple[str, ...]) -> str:

@@ -66,7 +66,7 @@ class SqliteDriver(Driver):
     def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         """`busy_timeout` is how long, in seconds, a transaction waits for another process's lock."""
         self.place = str(path)
-        self.warnings = _version_warnings(sqlite3.sqlite_version_info)
+        self.warnings = version_warnings(sqlite3.sqlite_version_info)
         self._writer_engine = _engine(path, busy_timeout, read_only=False)
         self._reader_engine = _engine(path, busy_timeout, read_only=True)
         self._writer: AsyncConnection | None = None
@@ -256,10 +256,15 @@ async def _check_identity(driver: SqliteDriver, instance: str, name: str) -> Non
     if len(rows) != 1:
         raise RepositoryDamaged(f"{driver.place}: the row that names the repository is missing; put back a sound copy")
     version = rows[0][1]
-    if version != schema.SCHEMA_VERSION:
+    if not schema.OLDEST_VERSION <= version <= schema.SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"{driver.place}: schema version {version}, this opentec reads version {schema.SCHEMA_VERSION}; "
-            + ("use the newer opentec that wrote it" if version > schema.SCHEMA_VERSION else "upgrade it first")
+            f"{driver.place}: schema version {version}, this opentec reads versions {schema.OLDEST_VERSION} to "
+            f"{schema.SCHEMA_VERSION}; "
+            + (
+                "use the newer opentec that wrote it (docs/upgrade.md)"
+                if version > schema.SCHEMA_VERSION
+                else "upgrade it first"
+            )
         )
     owner, called = await _owner(driver)
     if owner != instance:
@@ -341,7 +346,8 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _version_warnings(version: tuple[int, ...]) -> list[str]:
+def version_warnings(version: tuple[int, ...]) -> list[str]:
+    """What an operator should know about this version of SQLite (ha.md 3), one sentence each."""
     if version >= SAFE_VERSION:
         return []
     have, want = ".".join(map(str, version)), ".".join(map(str, SAFE_VERSION))
