@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from bench import default_bench, engine_bench, rim_bench, rules_bench
+from bench import default_bench, engine_bench, rim_bench, rules_bench, tester
 from bench.calibrate import calibrate
 from bench.gaps import gaps
 from bench.report import AIM, render, verdict
@@ -38,6 +38,8 @@ def main() -> int:
         return rules_bench.main(quick=arguments.quick, check=arguments.check)
     if arguments.part == "default":
         return default_bench.main(quick=arguments.quick, check=arguments.check)
+    if arguments.part == "tester":
+        return tester.main(quick=arguments.quick, check=arguments.check)
     if arguments.part == "rim":
         asyncio.run(rim_bench.main())
         return 0
@@ -71,14 +73,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=("server", "engine", "rules", "default", "rim"),
+        choices=("server", "engine", "rules", "default", "tester", "rim"),
         default="server",
         help="what to measure",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one short round and one fault of each kind: under a minute"
     )
-    parser.add_argument("--check", action="store_true", help="rules, default: fail where a cost is too high")
+    parser.add_argument("--check", action="store_true", help="rules, default, tester: fail where a cost is too high")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="interleaved rounds (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of one load (default 8)")
     parser.add_argument("--faults", type=int, default=10, metavar="N", help="kills, and as many hangs (default 10)")

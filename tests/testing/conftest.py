@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,17 @@ import pytest
 from opentec.rules.rulebase import RuleBase, load_rule_base
 from opentec.testing.runner import Runner
 from tests.testing.kit import make_rule_base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests leave the user's cache alone, and print no annotations where they run in CI; so do programs they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GITHUB_ACTIONS", "TF_BUILD"):
+            patch.delenv(name, raising=False)
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("OPENTEC_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

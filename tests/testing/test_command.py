@@ -49,7 +49,7 @@ def test_some_failed(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tec(".") == 1
     out = capsys.readouterr().out
     assert out.startswith("tests/a.yaml\n  ok    t\ntests/b.yaml\n  FAIL  t\n      tests/b.yaml:6: at 0s")
-    assert "  only this test: tec test tests/b.yaml -k t\n" in out
+    assert "  only this test: tec test tests/b.yaml::t\n" in out
     assert out.endswith("1 passed, 1 failed\n")
 
 

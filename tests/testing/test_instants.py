@@ -63,6 +63,12 @@ def test_time_does_not_run_backwards() -> None:
         ("2026-03-01T08:00:00+01:00", "2026-03-01T07:00:00Z"),
         ("2026-03-01T08:00:00.250Z", "2026-03-01T08:00:00.250Z"),
         ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+        ("2026-03-01 08:00 UTC", "2026-03-01T08:00:00Z"),
+        ("2026-03-29 01:30 Europe/Berlin", "2026-03-29T00:30:00Z"),
+        ("2026-03-29 03:00 Europe/Berlin", "2026-03-29T01:00:00Z"),
+        ("2026-10-25T02:59:59+02:00", "2026-10-25T00:59:59Z"),
+        ("2026-10-25 02:00+01:00", "2026-10-25T01:00:00Z"),
+        ("2026-07-01 08:00:00.5 America/New_York", "2026-07-01T12:00:00.500Z"),
     ],
 )
 def test_starts(text: str, shown: str) -> None:
@@ -73,6 +79,20 @@ def test_starts(text: str, shown: str) -> None:
     ("text", "message"),
     [
         ("noon", "'noon' is not a time; write it as 2026-03-01T08:00:00Z"),
+        ("soon Europe/Berlin", "'soon Europe/Berlin' is not a time; write it as"),
+        ("2026-03-01 08:00 Europe/Berln", "no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?"),
+        ("2026-03-01 08:00 Nowhere", "no time zone 'Nowhere'; zones have names such as Europe/Berlin, and UTC"),
+        ("2026-03-01 08:00 a/../b", "no time zone 'a/../b'"),
+        ("2026-03-01 08:00Z UTC", "has an offset and a time zone; keep one of them"),
+        (
+            "2026-03-29 02:30 Europe/Berlin",
+            "2026-03-29 02:30:00 does not exist in Europe/Berlin: clocks go forward over it, to 2026-03-29 03:30",
+        ),
+        (
+            "2026-10-25 02:30 Europe/Berlin",
+            "is twice in Europe/Berlin: clocks go back over it; write 2026-10-25T02:30:00.02:00 or "
+            "2026-10-25T02:30:00.01:00",
+        ),
         ("2026-03-01T08:00:00", "has no time zone; write 2026-03-01T08:00:00Z for UTC"),
         ("1969-12-31T23:59:59Z", "is not between 1970 and 2069"),
         ("2222-01-01T00:00:00Z", "is not between 1970 and 2069"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import msgspec
 import pytest
 
 from opentec.commands import main as tec
-from opentec.commands.replay import Scratch
+from opentec.commands.replay_run import work_folder
+from opentec.commands.replay_scratch import Scratch
 from opentec.events.records import (
     ActivatePayload,
     ChangePayload,
@@ -489,9 +491,20 @@ def test_an_event_is_explained(log: Log, folder: Path, replay: Run) -> None:
         assert replay(*options, "--event", wrong).status == 2, wrong
 
 
+def test_nothing_stays_behind_where_a_signal_ends_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, ExitStack() as stack:
+        folder = work_folder(stack)
+        assert folder.is_dir()
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert not folder.exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_bar_on_a_terminal(log: Log, folder: Path, replay: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     disks(log)
-    monkeypatch.setattr("opentec.commands.replay._is_terminal", lambda: True)
+    monkeypatch.setattr("opentec.commands.replay_run.is_terminal", lambda: True)
     ran = replay("--log", log.folder, "--rules", folder)
     assert ran.status == 0
     assert ran.out.startswith("rule base base")

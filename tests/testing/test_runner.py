@@ -135,7 +135,7 @@ def test_a_failure_tells_what_happened(folder: Path, base_runner: Runner) -> Non
         "                disk/ok (b/TEC_RULES/disk.rls:13) did not fire:",
         "                    action action_1 ended at TEC_RULES/disk.rls:16: all_instances(event: _full of_class "
         "'Disk_Full' where [drive: equals _drive, status: outside ['CLOSED']]) with _drive = 'D:'",
-        "    only this test: tec test t.yaml -k t",
+        "    only this test: tec test t.yaml::t",
     ]
     data = as_data(result)
     assert (data["outcome"], data["line"], data["rules"]) == ("failed", 3, ["disk/full", "disk/late"])

@@ -11,7 +11,8 @@ from opentec.rules.rulebase import RuleBase
 from opentec.testing import document
 from opentec.testing.binding import bind
 from opentec.testing.instants import SECOND
-from opentec.testing.spec import DEFAULT_START, read_spec
+from opentec.testing.spec import DEFAULT_START, STEP_KEYS, read_spec
+from opentec.testing.spec_data import Pattern
 from tests.testing.kit import spec_of
 
 HEAD = "rulebase: ..\ntests:\n  - name: t\n    steps:\n"
@@ -45,18 +46,21 @@ tests:
     assert case.start == 1_772_352_000 * SECOND
     first, second = case.steps
     assert (first.at, first.said, first.mark.line) == (0, "0s", 6)
-    assert first.event is not None
-    assert first.event.class_name == "Disk_Full"
-    assert {slot: raw.value for slot, raw in first.event.slots.items()} == {
+    assert first.arrivals
+    assert first.arrivals[0].event.class_name == "Disk_Full"
+    assert {slot: raw.value for slot, raw in first.arrivals[0].event.slots.items()} == {
         "hostname": "web1",
         "drive": "C:",
         "tags": ["a", "no"],
     }
     assert second.at == 30 * SECOND
-    assert second.event is not None
-    assert second.event.slots["used"].value == "010"
-    assert [pattern.class_name for pattern in second.expect] == ["Disk_Full", None]
-    assert [pattern.class_name for pattern in second.expect_no] == ["Disk_OK"]
+    assert second.arrivals
+    assert second.arrivals[0].event.slots["used"].value == "010"
+    named = [
+        (one.kind, [pattern.class_name for pattern in one.patterns if isinstance(pattern, Pattern)])
+        for one in second.expectations
+    ]
+    assert named == [("expect", ["Disk_Full", None]), ("expect_no", ["Disk_OK"])]
 
 
 def test_a_start_is_not_needed(tmp_path: Path) -> None:
@@ -99,7 +103,7 @@ def test_a_start_is_not_needed(tmp_path: Path) -> None:
         ),
         (
             "rulebase: ..\ntests:\n  - {name: a, start: soon, steps: [{at: 0s, event: {class: A}}]}\n",
-            ["a.yaml:3:22: 'soon' is not a time; write it as 2026-03-01T08:00:00Z"],
+            ["a.yaml:3:22: 'soon' is not a time; write it as 2026-03-01T08:00:00Z or 2026-03-01 08:00 Europe/Berlin"],
         ),
         (HEAD + "      - foo\n", ["a.yaml:5:9: a step must be a mapping, found 'foo'; write key: value"]),
         (HEAD + "      - at: 0s\n", ["a.yaml:5:9: the step does nothing; add event:, expect: or expect_no:"]),
@@ -110,7 +114,7 @@ def test_a_start_is_not_needed(tmp_path: Path) -> None:
         ),
         (
             HEAD + "      - at: 0s\n        program: 3\n",
-            ["a.yaml:6:9: a step has no key 'program'; a step has at, event, expect, expect_no"],
+            [f"a.yaml:6:9: a step has no key 'program'; a step has {', '.join(STEP_KEYS)}"],
         ),
         (
             HEAD + "      - at: 5\n        event: {class: A}\n",
@@ -186,10 +190,14 @@ def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_file_with_too_many_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opentec.testing.spec.MAX_STEPS", 1)
+    monkeypatch.setattr("opentec.testing.spec_steps.MAX_STEPS", 2)
     step = "      - {at: 0s, event: {class: A}}\n"
     assert errors_of(tmp_path / "a.yaml", HEAD + step + step) == [
-        "a.yaml:6:9: a file has at most 1 steps; split it",
+        "a.yaml:6:9: a file has at most 2 steps and events; split it",
+    ]
+    many = "      - {at: 0s, event: {class: A}, repeat: 2, every: 1s}\n"
+    assert errors_of(tmp_path / "a.yaml", HEAD + many) == [
+        "a.yaml:5:18: a file has at most 2 steps and events; split it",
     ]
 
 

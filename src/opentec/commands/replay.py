@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import IntEnum
@@ -13,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from opentec.commands.cli import Debug, Failure, Json, Status, say, say_json, visible, warn
+from opentec.commands.replay_run import instance_of, print_lines, print_object, recorded, run_one, work_folder
+from opentec.commands.replay_scratch import Scratch as Scratch
 
 if TYPE_CHECKING:
-    from opentec.events.image import EventKey, EventRow
-    from opentec.rules.batching import RuleBatch
     from opentec.rules.rulebase import RuleBase
-    from opentec.server.instance import Instance
     from opentec.testing.replay import Explain
-    from opentec.testing.replay_log import SegmentLog
+    from opentec.testing.replay_log import Recording
     from opentec.testing.replay_tally import Tally
 
 
@@ -33,6 +30,8 @@ class ReplayStatus(IntEnum):
 
 
 SAMPLES: Final = 20  # differences that are shown to people without --rule
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 2068
 
 
 def replay(
@@ -40,8 +39,28 @@ def replay(
         Path | None,
         typer.Option(
             metavar="LOG",
-            help="Instance directory, folder of segments, or one segment.  [default: that of --verify]",
+            help="Instance directory, folder of segments, one segment, or a dump.  [default: see --lines, --verify]",
         ),
+    ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A log file in place of --log, as a log file adapter reads it.  [default: none]"
+        ),
+    ] = None,
+    formats: Annotated[
+        Path | None,
+        typer.Option("--format", metavar="FMT", help="The format file for --lines.  [default: the shipped one]"),
+    ] = None,
+    hostname: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The adapter's host for --lines.  [default: localhost]")
+    ] = None,
+    year: Annotated[
+        int | None,
+        typer.Option(metavar="YEAR", help="The year of the first of --lines.  [default: what the lines say]"),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="Time zone of times that name none, in --lines.  [default: UTC]")
     ] = None,
     rules: Annotated[
         Path | None,
@@ -71,19 +90,23 @@ def replay(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Feed a recorded log through rule bases, in log time. Nothing is run and nothing is sent.
+    """Feed a recorded log, a dump or a log file through rule bases, in log time. Nothing is run and nothing is sent.
 
     Exit status 0 done, no difference; 1 something differs; 2 a rule base does not compile, or the log cannot be read.
     """
     with _explained(json):
         if verify is not None:
-            if log or rules or against or recorded or diff or event or rule:
+            others = (log, lines, formats, hostname, year, zone, rules, against, event, rule)
+            if recorded or diff or any(option is not None for option in others):
                 raise Failure(
                     "--verify takes the log and the rule bases of its instance: no other option", Status.USAGE
                 )
-            status = _verify(verify, json)
+            from opentec.commands.replay_verify import verify_instance
+
+            status = ReplayStatus.DIFFERS if verify_instance(verify, json) else ReplayStatus.SAME
         else:
-            status = _replay(_Wanted(log, rules, against, recorded, diff, event, rule), json)
+            source = _Source(log, lines, formats, hostname, year, zone)
+            status = _replay(_Wanted(source, rules, against, recorded, diff, event, rule), json)
     raise typer.Exit(status)
 
 
@@ -128,12 +151,77 @@ class Side:
         self.name, self.rule_base = name, rule_base
 
 
+class _Source:
+    """What is replayed, as the command line names it."""
+
+    def __init__(
+        self,
+        log: Path | None,
+        lines: Path | None,
+        formats: Path | None,
+        hostname: str | None,
+        year: int | None,
+        zone: str | None,
+    ) -> None:
+        if (log is None) == (lines is None):
+            raise Failure(
+                "--log names an instance directory, a folder of segments or a dump; --lines in its place a log file; "
+                "--verify an instance",
+                Status.USAGE,
+            )
+        for name, value in (("format", formats), ("hostname", hostname), ("year", year), ("zone", zone)):
+            if lines is None and value is not None:
+                raise Failure(f"--{name} says how to read --lines, which is not given", Status.USAGE)
+        if year is not None and not FIRST_YEAR <= year <= LAST_YEAR:
+            raise Failure(f"--year {year}: a year from {FIRST_YEAR} to {LAST_YEAR}", Status.USAGE)
+        self._log, self._lines, self._formats, self._hostname = log, lines, formats, hostname
+        self._year, self._zone = year, zone
+
+    def open(self, needs_rule_bases: bool) -> tuple[Recording, Callable[[str], RuleBase]]:
+        """The recording, and what gives the rule bases that ruled then. Raises Failure, SourceErrors, LogError."""
+        from opentec.log.codec import parse_segment_name
+        from opentec.testing.replay_log import SegmentLog, describe
+
+        log = self._log
+        if log is None or (log.is_file() and parse_segment_name(log.name) is None):
+            recording = self._text()
+            if needs_rule_bases:
+                raise Failure(
+                    f"{recording.place} does not say which rule bases ruled: give --rules, and to compare --against",
+                    Status.USAGE,
+                )
+            return recording, recorded(None, Path(recording.place))
+        instance = instance_of(log)
+        segments = SegmentLog(log if instance is None else instance.rx)
+        if said := describe(segments):
+            warn(f"tec replay: {said}")
+        return segments, recorded(instance, log)
+
+    def _text(self) -> Recording:
+        from opentec.testing.replay_text import DumpRecording, LineRecording
+
+        if self._log is not None:
+            return DumpRecording(self._log)
+        from zoneinfo import ZoneInfo
+
+        from opentec.shipped import shipped
+        from opentec.testing.inputs import HOST
+
+        assert self._lines is not None  # one of both is given
+        formats = self._formats or shipped("adapters", "logfile", "tecad_logfile.fmt")
+        try:
+            zone = ZoneInfo(self._zone or "UTC")
+        except (OSError, ValueError, KeyError) as error:
+            raise Failure(f"--zone {self._zone!r} is no time zone; write it as Europe/Berlin", Status.USAGE) from error
+        return LineRecording(self._lines, formats, self._hostname or HOST, self._year, zone)
+
+
 class _Wanted:
     """The command line, checked."""
 
     def __init__(
         self,
-        log: Path | None,
+        source: _Source,
         rules: Path | None,
         against: Path | None,
         recorded: bool,
@@ -141,18 +229,15 @@ class _Wanted:
         event: str | None,
         rule: str | None,
     ) -> None:
-        if log is None:
-            raise Failure(
-                "--log names an instance directory or a folder of segments; --verify an instance", Status.USAGE
-            )
         if rules is None and not recorded:
             raise Failure("say which rules: --rules FOLDER, or --recorded for those that ruled then", Status.USAGE)
         if against is not None and (rules is None or recorded):
             raise Failure("--against compares a rule base with that of --rules, and not with --recorded", Status.USAGE)
         if diff and rules is None:
             raise Failure("--diff needs --rules: a rule base to compare", Status.USAGE)
-        self.log, self.rules, self.against, self.event, self.rule = log, rules, against, event, rule
+        self.source, self.rules, self.against, self.event, self.rule = source, rules, against, event, rule
         self.compares = rules is not None and (recorded or diff or against is not None)
+        self.needs_rule_bases = rules is None or (self.compares and against is None)
         self.explain = _explain(event)
         if rule is not None and rule.count("/") != 1:
             raise Failure(f"--rule {rule!r}: SET/RULE, as in duplicates/count", Status.USAGE)
@@ -179,40 +264,36 @@ def _explain(event: str | None) -> Explain:
 def _replay(wanted: _Wanted, json: bool) -> ReplayStatus:
     from opentec.rules.rulebase import load_rule_base
     from opentec.testing import replay_report as report
-    from opentec.testing.replay_log import SegmentLog, describe
 
     # what does not compile says so before a log is read
     new = None if wanted.rules is None else load_rule_base(wanted.rules)
     old = None if wanted.against is None else load_rule_base(wanted.against)
-    instance = _instance(wanted.log)
-    recording = SegmentLog(wanted.log if instance is None else instance.rx)
-    if said := describe(recording):
-        warn(f"tec replay: {said}")
-    load = _recorded(instance, wanted.log)
+    recording, load = wanted.source.open(wanted.needs_rule_bases)
     with ExitStack() as stack:
-        folder = _work_folder(stack)
+        folder = work_folder(stack)
         sides = [Side("old", old), Side("new", new)] if wanted.compares else [Side("", new)]
         for side in sides:
             side.path = folder / f"{side.name}.db"
             with Scratch(side.path) as scratch:
-                side.tally = _run(recording, scratch, load, side.rule_base, wanted.explain)
+                side.tally = run_one(recording, scratch, load, side.rule_base, wanted.explain, side.name)
                 if wanted.event is not None:
                     side.report = scratch.report(wanted.event, sides[0].ident)
                     side.ident = scratch.ident
+        _tell_lines(recording)
         if wanted.rule is not None and (said := report.unknown_rule(wanted.rule, [side.tally for side in sides])):
             raise Failure(said, Status.USAGE)
         if wanted.event is not None:
             _tell(wanted.event, sides, json)
         elif wanted.rule is None:
             for side in sides:
-                _print(
+                print_object(
                     json,
                     report.as_data(side.tally, side.path, side.name),
                     report.as_text(side.tally, side.path, side.name),
                 )
         elif not wanted.compares:
             for firing in report.firings(side.path, wanted.rule):
-                _print(json, firing, report.firing_text(firing))
+                print_object(json, firing, report.firing_text(firing))
         return _compare(folder, sides, wanted, json) if wanted.compares else ReplayStatus.SAME
 
 
@@ -232,18 +313,29 @@ def _compare(folder: Path, sides: list[Side], wanted: _Wanted, json: bool) -> Re
             if json:
                 say_json(report.difference_data(difference))
             elif wanted.rule is not None:
-                _say_lines(report.difference_text(difference))
+                print_lines(report.difference_text(difference))
             elif count <= SAMPLES:
                 samples += report.difference_text(difference)
         summary = comparison.summary
     if wanted.event is None and wanted.rule is None:
-        _print(json, report.summary_data(summary), report.summary_text(summary))
+        print_object(json, report.summary_data(summary), report.summary_text(summary))
         if samples:
             say("first differences:")
-            _say_lines(f"  {line}" for line in samples)
+            print_lines(f"  {line}" for line in samples)
         if samples and count > SAMPLES:
             say(f"  ... and {count - SAMPLES} more: --json has all, --rule SET/RULE those of one rule")
     return ReplayStatus.DIFFERS if summary.differs else ReplayStatus.SAME
+
+
+def _tell_lines(recording: Recording) -> None:
+    """Of a log file, what became of its lines."""
+    from opentec.testing.replay_text import LineRecording
+
+    if isinstance(recording, LineRecording):
+        counts = recording.verdicts
+        said = f"{counts['event']} events, {counts['discarded']} discarded, {counts['unmatched']} unmatched"
+        hint = "; `tec adapter try --unmatched` shows these" if counts["unmatched"] else ""
+        warn(f"tec replay: {recording.place}: lines: {said}{hint}")
 
 
 def _tell(event: str, sides: Iterable[Side], json: bool) -> None:
@@ -260,239 +352,3 @@ def _tell(event: str, sides: Iterable[Side], json: bool) -> None:
             say(f"{side.name}:" if side.report else f"{side.name}: there is no such event")
         if side.report:
             show_report(side.report)
-
-
-# a server's repository
-
-
-def _verify(directory: Path, json: bool) -> ReplayStatus:
-    from opentec.commands.link import is_stopped, standing_by
-    from opentec.events.records import name_of
-    from opentec.server.config import load_config
-    from opentec.server.instance import Instance
-    from opentec.testing.replay import NOTHING
-    from opentec.testing.replay_log import SegmentLog, describe
-    from opentec.testing.replay_verify import differences, position_of_repository
-
-    instance = Instance(directory)
-    if not is_stopped(instance) or standing_by(instance):
-        raise Failure(f"the server of {directory} runs: stop it first, with `tec stop`", Status.USAGE)
-    config = load_config(instance)
-    stored = config.repository_path(instance)
-    try:
-        position = position_of_repository(stored, instance.uuid())
-    except ValueError as error:
-        raise Failure(str(error), Status.USAGE) from error
-    recording = SegmentLog(instance.rx, position)
-    if not recording.whole:
-        raise Failure(f"{describe(recording)}, so what {stored} holds cannot be verified", Status.USAGE)
-    with ExitStack() as stack:
-        folder = _work_folder(stack)
-        replayed = folder / "verify.db"
-        with Scratch(replayed) as scratch:
-            tally = _run(recording, scratch, _recorded(instance, directory), None, NOTHING)
-        # the outbox keeps what has ended for some days only
-        whole = time.time() - tally.started / 1e6 < config.tasks.retain_days * 86_400
-        count = 0
-        for difference in differences(replayed, stored, outbox_whole=whole):
-            count += 1
-            if json:
-                say_json(difference._asdict())
-            elif count <= SAMPLES * 5:
-                say(visible(str(difference)))
-    if json:
-        say_json({"same": not count, "differences": count, "records": tally.total, "position": name_of(position)})
-    elif count:
-        say(f"{count} differences up to {name_of(position)}" + (": --json has all" if count > SAMPLES * 5 else ""))
-    else:
-        say(f"no difference: {tally.total} records up to {name_of(position)} give what the server stored")
-    return ReplayStatus.DIFFERS if count else ReplayStatus.SAME
-
-
-# parts
-
-
-def _instance(log: Path) -> Instance | None:
-    from opentec.server.instance import CONFIG_NAME, Instance
-
-    return Instance(log) if (log / CONFIG_NAME).is_file() else None
-
-
-def _recorded(instance: Instance | None, log: Path) -> Callable[[str], RuleBase]:
-    from opentec.rules.rulebase import load_compiled
-
-    def load(content_hash: str) -> RuleBase:
-        if instance is None:
-            raise Failure(
-                f"{log} is no instance directory: the rule bases that ruled then are not there; give one with --rules",
-                Status.USAGE,
-            )
-        return load_compiled(instance.rule_bases, content_hash)
-
-    return load
-
-
-def _work_folder(stack: ExitStack) -> Path:
-    import tempfile
-
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tec-replay-")))
-
-
-def _run(
-    recording: SegmentLog,
-    scratch: Scratch,
-    load: Callable[[str], RuleBase],
-    given: RuleBase | None,
-    explain: Explain,
-) -> Tally:
-    """One replay, with a bar on a terminal; how fast it was goes to standard error."""
-    from opentec.testing.replay import Replay
-
-    one = Replay(recording, scratch, load, given, explain)
-    started = time.monotonic()
-    with _bar(recording.size) as advance:
-        for size in one.run():
-            advance(size)
-    took = max(time.monotonic() - started, 0.001)
-    total = one.tally.total
-    warn(f"tec replay: {one.tally.name}: {total} records in {took:.1f} s, {total / took:.0f} a second")
-    return one.tally
-
-
-@contextmanager
-def _bar(size: int) -> Iterator[Callable[[int], None]]:
-    if not _is_terminal():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replay", total=size)
-        yield lambda done: progress.advance(task, done)
-
-
-def _is_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
-def _print(json: bool, data: dict[str, Any], lines: Iterable[str]) -> None:
-    if json:
-        say_json(data)
-    else:
-        _say_lines(lines)
-
-
-def _say_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        say(visible(line))
-
-
-class Scratch:
-    """An empty repository for one replay: the code that dispatch writes with, on a file that is deleted afterwards.
-
-    A context manager; what it holds stays in the file when it is closed.
-    """
-
-    _EPOCH: Final = 1
-    _NAME: Final = "replay"
-
-    def __init__(self, path: Path) -> None:
-        """Raises RepositoryError."""
-        import asyncio
-
-        import msgspec
-
-        from opentec.rim.batch import Batch
-        from opentec.rim.sqlite import create_repository, open_repository
-
-        self.path = path
-        self.ident = ""
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Batch).decode
-        self._loop = asyncio.Runner()
-        identity = "0" * 32
-        try:
-            self._loop.run(create_repository(path, identity, self._NAME, allow_network_fs=True))
-            self._repository = self._loop.run(open_repository(path, identity, self._NAME, allow_network_fs=True))
-            self._loop.run(self._repository.claim(self._EPOCH))
-        except BaseException:
-            self._loop.close()
-            raise
-        self._open = True
-
-    def commit(self, batch: RuleBatch) -> None:
-        """Write a batch, as dispatch does. Raises ReplayError where the repository refuses it, RepositoryError."""
-        from opentec.events.records import name_of
-        from opentec.rim.errors import RepositoryRefused
-        from opentec.testing.replay import ReplayError
-
-        try:
-            # through bytes, as from process to process
-            self._loop.run(self._repository.commit(self._decode(self._encode(batch)), self._EPOCH))
-        except RepositoryRefused as error:
-            place = "a record" if error.position is None else f"the record at {name_of(error.position)}"
-            raise ReplayError(f"the repository refuses {place}; a server would set it aside: {error}") from error
-
-    def event_row(self, key: EventKey) -> EventRow | None:
-        """The stored event of a key; None where there is none, or no event can be called that."""
-        from opentec.events.image import is_key
-
-        return self._loop.run(self._repository.event_by_key(key)) if is_key(key) else None
-
-    def report(self, event: str, ident: str = "") -> dict[str, Any] | None:
-        """What `tec why` says of an event; None when there is none.
-
-        It is named by its identity where that is known, else by its key or its position in the log. Sets `ident`.
-        """
-        return self._loop.run(self._report(event, ident))
-
-    async def _report(self, event: str, ident: str) -> dict[str, Any] | None:
-        import msgspec
-
-        from opentec.commands.why import report_of
-        from opentec.events.image import COLUMNS, parse_key
-        from opentec.events.records import name_of, parse_position
-
-        repository, row, later = self._repository, None, []
-        if ident:
-            keys = self._keys_of(ident)
-            event = keys[0] if keys else ident
-        if event.startswith("rx:"):
-            outcome = await repository.outcome(parse_position(event))
-        elif "." not in event:
-            return None  # derived, and not on this side
-        else:
-            key = parse_key(event)
-            outcome = await repository.outcome_of_event(key)
-            if outcome is not None:
-                row = await repository.event_by_key(key)
-                later = await repository.later_outcomes(key, outcome.position)
-        if outcome is None:
-            return None
-        self.ident = name_of(outcome.position) if row is None else str(row[COLUMNS.index("ident")])
-        told = [list(msgspec.structs.astuple(one)) for one in (outcome, *later)]
-        return report_of(event, told[0], None if row is None else list(row), told[1:])
-
-    def _keys_of(self, ident: str) -> list[str]:
-        import sqlite3
-        from contextlib import closing
-
-        from opentec.events.image import key_name
-
-        query = "SELECT date_reception, event_handle, server_handle FROM event WHERE ident = ?"
-        with closing(sqlite3.connect(self.path)) as connection:
-            return [key_name((date, handle, server)) for date, handle, server in connection.execute(query, (ident,))]
-
-    def close(self) -> None:
-        """Finish and close. Harmless when repeated."""
-        if self._open:
-            self._open = False
-            self._loop.run(self._repository.close())
-            self._loop.close()
-
-    def __enter__(self) -> Scratch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -12,7 +12,7 @@ import msgspec
 
 from opentec.commands.cli import warn
 from opentec.commands.link import active, connect, is_stopped, standing_by
-from opentec.ha import marks
+from opentec.ha import marks, readers
 from opentec.server.instance import Instance
 
 if TYPE_CHECKING:
@@ -57,13 +57,20 @@ class Files:
 @contextmanager
 def open_source(instance: Instance) -> Iterator[Source]:
     """Whoever can answer. Raises Elsewhere, naming the active node, NotRunning, RepositoryError."""
-    if is_stopped(instance) and (marks.stopped(instance.ha) or not standing_by(instance)):
-        warn("the server is stopped; read from its files")
-        with _open_files(instance) as files:
-            yield files
-        return
+    if _may_read(instance):
+        with readers.reading(instance.ha) as alone:
+            # a server that began to start meanwhile is asked instead
+            if alone and _may_read(instance):
+                warn("the server is stopped; read from its files")
+                with _open_files(instance) as files:
+                    yield files
+                return
     with connect(instance, "dispatch.sock", timeout=60) as control:
         yield Server(control)
+
+
+def _may_read(instance: Instance) -> bool:
+    return is_stopped(instance) and (marks.stopped(instance.ha) or not standing_by(instance))
 
 
 @contextmanager

@@ -126,6 +126,25 @@ def _outbox(report: Report) -> str:
     return f"{', '.join(waiting)}; `tec task log` shows more" if waiting else "nothing waits"
 
 
+def _recovery(state: Report | None) -> str:
+    """How far what the epoch before left behind is worked off."""
+    if state is None:
+        return ""
+    done = f"{state['records']} records replayed in {state['seconds']:.1f} s, {state['rate']} a second"
+    if state["done"]:
+        return f"done: {done}"
+    to_go = "" if state["to_go"] is None else f", about {state['to_go']} to go"
+    return f"under way: {done}{to_go} ({state['bytes_to_go'] / 1e6:.1f} MB of the log)"
+
+
+def _disk(state: Report | None) -> str:
+    """Only what is worth a line: that records were slow to become durable."""
+    if state is None or state["slow_ms"] is None:
+        return ""
+    slow, last = state["slow_ms"], state["sync_ms"]
+    return f"slow: {slow} ms to make records durable, {state['slow_ago']} s ago; last time {last} ms"
+
+
 def _show(report: Report) -> None:
     state = report["state"]
     if state == "up" and not report["healthy"]:
@@ -149,10 +168,13 @@ def _show(report: Report) -> None:
             ("outbox", _outbox(report)),
             ("rule base", report["rule_base"]),
         ]
+        more = [("recovery", _recovery(report.get("recovery"))), ("disk", _disk(report.get("disk")))]
+        rows += [(label, text) for label, text in more if text]
     for name, other in report["nodes"].items():
         if name != report["node"] and other != "stopped":
             rows.append((f"node {name}", other))
     rows += [("reason", reason) for reason in report["reasons"]]
+    rows += [("warning", warning) for warning in report.get("warnings", ())]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         say(f"{label:<{width}}  {value}")

@@ -37,6 +37,8 @@ name = "{name}"
 # window = 256
 # Bytes waiting to be made durable at which sockets pause.
 # backlog = 8388608
+# Seconds after which a connection that sends nothing is closed.
+# idle_limit = 86400.0
 
 # The repository.
 [rim]
@@ -50,6 +52,19 @@ name = "{name}"
 # How often the active node beats, and after how long without a beat the standby takes over:
 # slow 2 and 10 s, normal 0.6 and 3 s, fast 0.2 and 1 s.
 # heartbeat = "normal"
+# Seconds of your own in place of these two, 0 = these; beat must be less than a third of ttl.
+# beat = 0.0
+# ttl = 0.0
+# Seconds that the disk may take to make records durable before the node gives way; 0 = never. auto: two thirds of the
+# time to live where there is a second node, and never where there is none.
+# disk_limit = "auto"
+# Folders on this node's own disks: where one cannot be written, the node gives way and does not take over.
+# local_disks = []
+# What ends a stale server on another host that holds the repository, as an argument list without a shell. {{node}},
+# {{pid}}, {{epoch}} and {{address}} are replaced. It must end with 0 only when that server can write no more.
+# fence_command = []
+# Seconds that it may take.
+# fence_limit = 60.0
 
 # The rule process. What changes results belongs to the rule base, not here.
 [rules]
@@ -79,6 +94,10 @@ name = "{name}"
 # hang_after = 10.0
 # Seconds without a commit, with events waiting, after which the server is unhealthy.
 # stuck_after = 30.0
+# Seconds that one transaction may take before the server is unhealthy.
+# transaction_after = 10.0
+# Seconds for which the backlog may grow without ever being empty before the server is unhealthy.
+# growing_after = 600.0
 # Restarts of one process within a minute after which the server gives up.
 # restarts = 20
 """

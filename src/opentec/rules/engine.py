@@ -31,13 +31,13 @@ from opentec.rules.changes import refuse_change
 from opentec.rules.effects import Effects, Outcome, Timer
 from opentec.rules.evaluation import CLOSED_EVENT, MICROSECONDS, Evaluation, Redo, operator
 from opentec.rules.event import CLOSED, Event, Shape, Shapes
-from opentec.rules.profile import Profile
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.running import Running
 from opentec.rules.selector import Selector
 from opentec.rules.store import SEPARATOR, Store
 from opentec.rules.timers import TimerTable
 from opentec.rules.traced import Traced, TraceError, TraceRequest
+from opentec.rules.watching import Watcher
 
 SERVER_HANDLE: Final = 1
 CACHE_FULL: Final = "Rule Cache full: forced cleaning"  # tec.md 2.4
@@ -62,13 +62,13 @@ class Engine:
 
     State keys in `Effects.state`: eid, timer (the next ones), handle (second and last event handle), f, f2 (cache),
     rule_base (hash, name, settings of the last ACTIVATE), trace (names, each with the time until which it is traced),
-    and SECTION:NAME for what is in the store. `profile`, where there is one, counts and times every rule.
+    and SECTION:NAME for what is in the store. `watcher`, where there is one, wraps every rule.
     Raises SourceErrors when a rule does not compile.
     """
 
-    def __init__(self, rule_base: RuleBase, selector: Selector, profile: Profile | None = None) -> None:
+    def __init__(self, rule_base: RuleBase, selector: Selector, watcher: Watcher | None = None) -> None:
         self._selector = selector
-        self._profile = profile
+        self._watcher = watcher
         # called now and then while very many timers fire for one record, as after an outage of days
         self.alive: Callable[[], None] = lambda: None
         self._explain_all = False
@@ -86,7 +86,7 @@ class Engine:
     # state
 
     def _load(self, rule_base: RuleBase) -> None:
-        rules = Running(rule_base, self._selector, self._profile)
+        rules = Running(rule_base, self._selector, self._watcher)
         self.rule_base = rule_base
         self._shapes = Shapes(rule_base.classes)
         self._rules = rules

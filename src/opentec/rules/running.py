@@ -15,12 +15,12 @@ from opentec.rules.evaluation import COMMIT_RULE, COMMIT_SET, FILTER_FAULTS, Eva
 from opentec.rules.event import Event
 from opentec.rules.explain import Explainer, Wants
 from opentec.rules.predicates.globals import Globals
-from opentec.rules.profile import Profile
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.scope import Frame
 from opentec.rules.selector import Selector
 from opentec.rules.terms import RuleError, StepLimitError, Trail
 from opentec.rules.user_predicates.calling import load_registry
+from opentec.rules.watching import Watcher
 
 CHANGE_DEPTH: Final = 8  # change requests within one another
 _HALT: Final = COMMIT_SET + 1
@@ -29,14 +29,14 @@ _HALT: Final = COMMIT_SET + 1
 class Running:
     """The compiled rules of one rule base. Raises SourceErrors when a rule does not compile.
 
-    `profile`, where there is one, counts and times every rule.
+    `watcher`, where there is one, wraps every rule.
     """
 
-    def __init__(self, rule_base: RuleBase, selector: Selector, profile: Profile | None = None) -> None:
+    def __init__(self, rule_base: RuleBase, selector: Selector, watcher: Watcher | None = None) -> None:
         registry = load_registry(rule_base.user_predicates)
         rules = compile_rules(rule_base.rule_sets, rule_base.classes, registry)
-        if profile is not None:
-            rules = profile.watch(rules)
+        if watcher is not None:
+            rules = watcher.watch(rules)
         self._explain = Explainer(rules, self.fire)
         self._explained: Wants | None = None  # which events are; None: no event at all
         self._plain = rules.plain

@@ -21,10 +21,11 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Mark(NamedTuple):
-    """A place in a document; both count from 1."""
+    """A place in a document; both count from 1. `file` is that of an included document, "" in the document itself."""
 
     line: int
     column: int
+    file: str = ""
 
 
 class Scalar(NamedTuple):
@@ -51,22 +52,37 @@ class Document:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.errors: list[SourceError] = []
-        self._lines = text.replace("\r\n", "\n").split("\n")
-        self.root: Node | None = None
+        self._reported: set[tuple[Mark, str]] = set()
+        self._lines: dict[str, list[str]] = {}
+        self.root = self._read(text, "")
+
+    def include(self, file: str, text: str) -> Node | None:
+        """The content of another file; its marks name it, and what is wrong in it is reported here."""
+        return self._read(text, file)
+
+    def _read(self, text: str, file: str) -> Node | None:
+        self._lines[file] = text.replace("\r\n", "\n").split("\n")
         try:
-            self.root = _compose(text)
+            return _compose(text, file)
         except yaml.MarkedYAMLError as wrong:
             at = wrong.problem_mark or wrong.context_mark
-            mark = Mark(at.line + 1, at.column + 1) if at is not None else Mark(1, 1)
+            mark = Mark(at.line + 1, at.column + 1, file) if at is not None else Mark(1, 1, file)
             said = ", ".join(part for part in (wrong.context, wrong.problem) if part)
             self.report(mark, f"this is not YAML: {said}", "quote values that hold ': ' or begin with a sign")
         except yaml.YAMLError as wrong:
-            self.report(Mark(1, 1), f"this is not YAML: {' '.join(str(wrong).split())}")
+            self.report(Mark(1, 1, file), f"this is not YAML: {' '.join(str(wrong).split())}")
+        return None
 
     def report(self, mark: Mark, message: str, hint: str = "") -> None:
-        line = self._lines[mark.line - 1] if mark.line <= len(self._lines) else ""
+        """Keep an error, once: a test with parameters is read for each of its rows."""
+        if (mark, message) in self._reported:
+            return
+        self._reported.add((mark, message))
+        lines = self._lines[mark.file]
+        line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+        file = mark.file or self.file
         self.errors.append(
-            SourceError(message, file=self.file, line=mark.line, column=mark.column, source_line=line, hint=hint)
+            SourceError(message, file=file, line=mark.line, column=mark.column, source_line=line, hint=hint)
         )
 
     def mapping(
@@ -112,7 +128,7 @@ class Document:
         return node
 
 
-def _compose(text: str) -> Node | None:
+def _compose(text: str, file: str) -> Node | None:
     """The tree of the one document in a text, None where it is empty. Raises yaml.YAMLError.
 
     yaml.compose does the same by recursion in C, and dies of text that is nested deeply.
@@ -120,36 +136,36 @@ def _compose(text: str) -> Node | None:
     root: Node | None = None
     parents: list[tuple[Any, list[Node]]] = []  # events that opened a list or mapping, and what is in it so far
     anchors: dict[str, Node] = {}
+    event: Any
     for event in yaml.parse(text, Loader=_LOADER):
-        node: Node | None = None
-        anchor: str | None = None
-        match event:
-            case yaml.DocumentStartEvent() if root is not None:
-                raise _wrong(event, "a second document begins here")
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                if len(parents) == MAX_DEPTH:
-                    raise _wrong(event, "lists and mappings are nested too deeply")
-                parents.append((event, []))
-            case yaml.MappingEndEvent():
-                opening, items = parents.pop()
-                node = Mapping(list(zip(items[::2], items[1::2], strict=True)), _mark(opening))
-                anchor = opening.anchor
-            case yaml.SequenceEndEvent():
-                opening, items = parents.pop()
-                node = Sequence(items, _mark(opening))
-                anchor = opening.anchor
-            case yaml.ScalarEvent():
-                node = Scalar(event.value, _mark(event))
-                anchor = event.anchor
-            case yaml.AliasEvent():
-                # known from its end on: what refers to a part of itself has no end
-                node = anchors.get(str(event.anchor))
-                if node is None:
-                    raise _wrong(event, f"nothing is named &{event.anchor} above")
-        if node is None:
+        kind = type(event)
+        node: Node
+        if kind is yaml.ScalarEvent:
+            node = Scalar(event.value, _mark(event, file))
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            if len(parents) == MAX_DEPTH:
+                raise _wrong(event, "lists and mappings are nested too deeply")
+            parents.append((event, []))
             continue
-        if anchor:
-            anchors[anchor] = node
+        elif kind is yaml.MappingEndEvent:
+            event, items = parents.pop()
+            node = Mapping(list(zip(items[::2], items[1::2], strict=True)), _mark(event, file))
+        elif kind is yaml.SequenceEndEvent:
+            event, items = parents.pop()
+            node = Sequence(items, _mark(event, file))
+        elif kind is yaml.AliasEvent:
+            # known from its end on: what refers to a part of itself has no end
+            found = anchors.get(str(event.anchor))
+            if found is None:
+                raise _wrong(event, f"nothing is named &{event.anchor} above")
+            parents[-1][1].append(found)  # one cannot be the root: nothing stands above it
+            continue
+        elif kind is yaml.DocumentStartEvent and root is not None:
+            raise _wrong(event, "a second document begins here")
+        else:
+            continue
+        if event.anchor:
+            anchors[event.anchor] = node
         if parents:
             parents[-1][1].append(node)
         else:
@@ -157,8 +173,9 @@ def _compose(text: str) -> Node | None:
     return root
 
 
-def _mark(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+def _mark(event: Any, file: str) -> Mark:
+    mark = event.start_mark
+    return Mark(mark.line + 1, mark.column + 1, file)
 
 
 def _wrong(event: Any, problem: str) -> yaml.MarkedYAMLError:
@@ -182,16 +199,22 @@ def kind_of(node: Node | None) -> str:
 
 def read_document(path: Path, file: str) -> Document:
     """Read a file; what is wrong with it is in the document's `errors`. Raises OSError."""
+    text, wrong = read_text(path)
+    document = Document(file, text)
+    if wrong is not None:
+        document.report(*wrong)
+    return document
+
+
+def read_text(path: Path) -> tuple[str, tuple[Mark, str, str] | None]:
+    """The text of a file, or "" and what `Document.report` takes: why it is none. Raises OSError."""
     with path.open("rb") as stream:
         data = stream.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
-        document = Document(file, "")
-        document.report(Mark(1, 1), f"the file is larger than {MAX_FILE} bytes", "split it")
-        return document
+        return "", (Mark(1, 1), f"the file is larger than {MAX_FILE} bytes", "split it")
     try:
-        return Document(file, data.decode("utf-8-sig"))
+        return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as wrong:
-        document = Document(file, "")
         line = data.count(b"\n", 0, wrong.start) + 1
-        document.report(Mark(line, 1), f"the byte 0x{data[wrong.start]:02x} is not UTF-8", "save the file as UTF-8")
-        return document
+        problem = f"the byte 0x{data[wrong.start]:02x} is not UTF-8"
+        return "", (Mark(line, 1), problem, "save the file as UTF-8")

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from opentec.events.names import nearest, shown
+
 SECOND: Final = 1_000_000
 LONGEST: Final = 100 * 366 * 86_400 * SECOND  # a test is not longer than this
 _UNITS: Final = {"ms": 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86_400 * SECOND}
@@ -46,17 +48,51 @@ def parse_at(text: str, before: int) -> int:
 
 
 def parse_start(text: str) -> int:
-    """Microseconds since 1970, UTC, of an ISO 8601 time with its zone. Raises ValueError."""
+    """Microseconds since 1970, UTC, of a time with its zone: `2026-03-01T08:00:00Z`, `2026-03-29 01:30 Europe/Berlin`.
+
+    Raises ValueError, also for a local time that its zone skips or has twice.
+    """
+    local, _, zone = text.strip().rpartition(" ")
+    named = bool(local) and zone[:1].isalpha()
     try:
-        start = datetime.fromisoformat(text)
+        start = datetime.fromisoformat(local if named else text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a time; write it as 2026-03-01T08:00:00Z") from None
-    if start.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone; write {text}Z for UTC, or an offset such as +01:00")
+        forms = "2026-03-01T08:00:00Z or 2026-03-01 08:00 Europe/Berlin"
+        raise ValueError(f"{text!r} is not a time; write it as {forms}") from None
+    if named:
+        if start.tzinfo is not None:
+            raise ValueError(f"{text!r} has an offset and a time zone; keep one of them")
+        start = _in_zone(start, zone)
+    elif start.tzinfo is None:
+        hint = f"write {text}Z for UTC, or an offset such as +01:00, or a zone such as {text} Europe/Berlin"
+        raise ValueError(f"{text!r} has no time zone; {hint}")
     micros = (start - _EPOCH) // timedelta(microseconds=1)
     if not 0 <= micros <= LONGEST:
         raise ValueError(f"{text!r} is not between 1970 and 2069")
     return micros
+
+
+def _in_zone(local: datetime, name: str) -> datetime:
+    """The instant of a local time. Raises ValueError where there is none, or two."""
+    import zoneinfo
+
+    try:
+        zone = zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = nearest(name, sorted(zoneinfo.available_timezones()))
+        hint = f"did you mean {near!r}?" if near else "zones have names such as Europe/Berlin, and UTC"
+        raise ValueError(f"there is no time zone {shown(name)}; {hint}") from None
+    first, second = local.replace(tzinfo=zone, fold=0), local.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() == second.utcoffset():
+        return first
+    offsets = [one.isoformat() for one in (first, second)]
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != local:
+        # clocks go forward over it; with the other offset it lies behind the gap
+        late = first.astimezone(UTC).astimezone(zone).isoformat(sep=" ", timespec="minutes")
+        raise ValueError(f"{local.isoformat(sep=' ')} does not exist in {name}: clocks go forward over it, to {late}")
+    raise ValueError(
+        f"{local.isoformat(sep=' ')} is twice in {name}: clocks go back over it; write {offsets[0]} or {offsets[1]}"
+    )
 
 
 def show_length(length: int) -> str:

@@ -102,7 +102,7 @@ class Replay:
     def run(self) -> Iterator[int]:
         """Replay everything; gives the size of what is done, page by page. Raises what `load` raises, ReplayError."""
         begun = False
-        for page in self._recording.pages():
+        for page in self._recording.pages(self._engine.rule_base.classes):
             for record in page:
                 if not begun:
                     begun = True

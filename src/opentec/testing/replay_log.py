@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
+from opentec.events.classes import ClassTable
 from opentec.events.records import Kind, Record, decode_activate, name_of
 from opentec.log.codec import RECORD_SIZE, next_valid, parse_segment_name, scan
 from opentec.log.errors import LogError
@@ -29,8 +30,12 @@ class Recording(Protocol):
     rule_base: str  # content hash of the one that is active where it begins, "" when that is not known
     quarantined: Mapping[int, str]  # positions that nobody processes, with the reasons
 
-    def pages(self) -> Iterator[list[Record]]:
-        """All records. May be asked for again."""
+    def pages(self, classes: ClassTable | None = None) -> Iterator[list[Record]]:
+        """All records. May be asked for again.
+
+        `classes` are those of the rule base that is replayed: a recording that nobody has received yet is checked
+        against them, as reception would.
+        """
         ...
 
 
@@ -60,7 +65,8 @@ class SegmentLog:
         if not self.rule_base:
             self.rule_base = self._first_activated()
 
-    def pages(self) -> Iterator[list[Record]]:
+    def pages(self, classes: ClassTable | None = None) -> Iterator[list[Record]]:
+        """All records, as reception has checked them when they came in."""
         return iterate(self._directory, self.begins, self._limit, PAGE)
 
     def _segments(self, one: Path | None) -> list[Segment]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from opentec.rules.profile import Cost
 from opentec.testing.results import Failure, Happened, Near, Result, Unfired
+from opentec.testing.spec_data import ABSENT, KINDS, NOTHING
 
 _WIDTH = 160  # characters of a line that quotes an event
 _UNFIRED = 8  # rules that did not fire, shown for one record; as JSON all of them are
@@ -20,6 +22,19 @@ def as_text(result: Result) -> str:
     if result.passed:
         return f"ok    {result.name}"
     return "\n".join(_failed(result))
+
+
+def command_of(result: Result) -> str:
+    """The command that runs just this test, for a shell of this system."""
+    if result.file.endswith((".yaml", ".rls")):
+        words = ["tec", "test", f"{result.file}::{result.name}"]
+    else:
+        words = ["tec", "test", result.file, "-k", result.name]
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
+    return shlex.join(words)
 
 
 def _failed(result: Result) -> Iterator[str]:
@@ -33,29 +48,56 @@ def _failed(result: Result) -> Iterator[str]:
         yield from _happened(happened)
     if not result.fired:
         yield "        no rule fired"
-    yield f"    only this test: tec test {shlex.quote(result.file)} -k {shlex.quote(result.name)}"
+    yield f"    only this test: {command_of(result)}"
+
+
+# how a failure calls what was expected, and says that there is nothing like it
+_NOUNS: Final = {
+    "event": ("", "nothing in the repository is like it"),
+    "notice": (" event of rules or the server", "none was made since notices were looked at before"),
+    "action": (" action", "no program or task was asked for since actions were looked at before"),
+    "forwarded": (" forwarded event", "no event was forwarded since that was looked at before"),
+    "timer": (" timer", "no timer is pending"),
+    "state": (" value", "nothing of the kind is kept"),
+}
 
 
 def _failure(failure: Failure) -> Iterator[str]:
     yield f"    {failure.file}:{failure.line}: at {failure.at} ({failure.instant})"
-    if failure.kind == "expect_no":
-        yield f"        not expected, but there: {failure.wanted}"
-        for near in failure.near:
-            yield f"        {_event(near)}"
-            yield from _slots(near)
+    if failure.kind == "change":
+        yield f"        expected: {failure.wanted}"
+        yield f"        but {failure.said}"
         return
-    yield f"        expected: {failure.wanted}"
-    if not failure.near:
-        yield "        nothing in the repository is like it"
-    for place, near in zip(("nearest:", "next:"), failure.near, strict=False):
-        yield f"        {place} {_event(near)}"
+    noun, nothing = _NOUNS[KINDS[failure.kind]]
+    if failure.kind in ABSENT and failure.wanted == NOTHING:
+        yield f"        expected: no{noun} at all"
+        yield from _unwanted(failure.near)
+    elif failure.kind in ABSENT:
+        yield f"        not expected{noun}, but there: {failure.wanted}"
+        yield from _unwanted(failure.near)
+    elif failure.kind == "expect_exact":
+        yield f"        expected: {failure.wanted}"
+        yield from _unwanted(failure.near)
+    else:
+        yield f"        expected{noun}: {failure.wanted}"
+        if not failure.near:
+            yield f"        {nothing}"
+        for place, near in zip(("nearest:", "next:"), failure.near, strict=False):
+            yield f"        {place} {_event(near)}"
+            yield from _slots(near)
+            if all(slot.wanted == slot.actual for slot in near.slots):
+                what = "this event" if near.event else "this one"
+                yield f"            {what} meets another expectation of the step; each needs one of its own"
+
+
+def _unwanted(there: Sequence[Near]) -> Iterator[str]:
+    for near in there:
+        yield f"        {_event(near)}"
         yield from _slots(near)
-        if all(slot.wanted == slot.actual for slot in near.slots):
-            yield "            this event meets another expectation of the step; each needs one of its own"
 
 
 def _event(near: Near) -> str:
-    return f"{near.class_name} {near.event}, received {near.received}"
+    return near.what or f"{near.class_name} {near.event}, received {near.received}"
 
 
 def _slots(near: Near) -> Iterator[str]:
@@ -101,6 +143,7 @@ def as_data(result: Result) -> dict[str, Any]:
         "rules": list(result.fired),
     }
     if not result.passed:
+        data["command"] = command_of(result)
         data["failures"] = msgspec.to_builtins(result.failures)
         data["happened"] = msgspec.to_builtins(result.happened)
     return data

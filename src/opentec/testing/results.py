@@ -8,7 +8,7 @@ import msgspec
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A named slot of an event: what was wanted, and what it is. Equal where the event is right in it."""
+    """A named slot or field: what was wanted, and what it is. Equal where it is right."""
 
     slot: str
     wanted: Any
@@ -16,12 +16,13 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Near(msgspec.Struct, frozen=True):
-    """An event beside an expectation: the nearest one to what was expected, or one that should not be there."""
+    """Something beside an expectation: the nearest one to what was expected, or one that should not be there."""
 
-    event: str  # its key, as `tec list` shows it
+    event: str  # of an event, its key, as `tec list` shows it
     class_name: str
     received: str  # date_reception, ISO 8601 UTC
     slots: tuple[Difference, ...]
+    what: str = ""  # of what is no event: an action, a timer, a value
 
 
 class FiredRule(msgspec.Struct, frozen=True):
@@ -44,12 +45,12 @@ class Unfired(msgspec.Struct, frozen=True):
 
 
 class Happened(msgspec.Struct, frozen=True):
-    """One record of the test: an event that was sent, or timers that fired."""
+    """One record of the test: an event that was sent, timers that fired, a change, a restart."""
 
     at: str  # from the start of the test
     what: str
     became: str
-    fired: tuple[FiredRule, ...]
+    fired: tuple[FiredRule, ...] = ()
     not_fired: tuple[Unfired, ...] = ()
 
 
@@ -60,9 +61,10 @@ class Failure(msgspec.Struct, frozen=True):
     line: int
     at: str  # as the step says it
     instant: str  # ISO 8601 UTC
-    kind: str  # expect | expect_no
+    kind: str  # one of spec_data.KINDS; change, for a change that went otherwise
     wanted: str
-    near: tuple[Near, ...]
+    near: tuple[Near, ...] = ()
+    said: str = ""  # what there is instead, where nothing can be compared
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import pytest
 from opentec.adapters.conf import AdapterConf
 from opentec.adapters.filters import parse_filter
 from opentec.adapters.logfile import unmatched as unmatched_module
-from opentec.adapters.logfile.adapter import HARD_LIMIT, Counters, LogfileAdapter, event_text
+from opentec.adapters.logfile.adapter import Counters, LogfileAdapter
 from opentec.adapters.logfile.fmt import parse_formats
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.logfile.rotation import HELD_DELETED
@@ -320,18 +320,6 @@ def test_the_unmatch_log_is_rotated(log: Path, start: Start, tmp_path: Path, mon
     drive(adapter)
     adapter.flush()
     assert (path.with_name("unmatched.1").read_text(), path.read_text()) == ("else where\n", "more\n")
-
-
-def test_event_text_of_many_slots() -> None:
-    text, cut = event_text("A", {f"slot_{number}": "x" for number in range(50)}, 100)
-    assert (len(text) > 100, cut) == (True, False)  # nothing to cut, and better long than lost
-    text, cut = event_text("A", {f"slot_{number}": "x" for number in range(9000)}, 100)
-    assert (len(text) <= HARD_LIMIT, cut) == (True, True)
-
-
-def test_event_text_counts_quotes() -> None:
-    text, cut = event_text("A", {"msg": "'" * 400}, 500)
-    assert (len(text) <= 500, cut) == (True, True)
 
 
 def test_counters_that_were_saved_by_another_release() -> None:

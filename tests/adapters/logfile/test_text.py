@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opentec.adapters.logfile.text import line_text, shorten
+from opentec.adapters.logfile.text import HARD_LIMIT, event_text, line_text, shorten
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,15 @@ def test_shorten_gives_up_on_short_values() -> None:
         shorten({"a": "1", "b": "2"}, 100)
     with pytest.raises(ValueError, match="too long"):
         shorten({}, 1)
+
+
+def test_event_text_of_many_slots() -> None:
+    text, cut = event_text("A", {f"slot_{number}": "x" for number in range(50)}, 100)
+    assert (len(text) > 100, cut) == (True, False)  # nothing to cut, and better long than lost
+    text, cut = event_text("A", {f"slot_{number}": "x" for number in range(9000)}, 100)
+    assert (len(text) <= HARD_LIMIT, cut) == (True, True)
+
+
+def test_event_text_counts_quotes() -> None:
+    text, cut = event_text("A", {"msg": "'" * 400}, 500)
+    assert (len(text) <= 500, cut) == (True, True)

@@ -20,16 +20,14 @@ from opentec.adapters.logfile.matcher import Matcher
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.logfile.rotation import Lost
 from opentec.adapters.logfile.tail import Chunk, Tailer, saved_files
-from opentec.adapters.logfile.text import line_text, shorten
+from opentec.adapters.logfile.text import event_text, line_text
 from opentec.adapters.logfile.unmatched import UnmatchLog
 from opentec.eif.errors import BufferFull
 from opentec.eif.segment import FileRef
 from opentec.events.text import format_event
 
 POLL_BYTES: Final = 262_144
-HARD_LIMIT: Final = 65_400  # bytes of an event text that every server takes
 NOTICES: Final = 1000  # events about lost lines that wait for room
-_SHORTENINGS: Final = 8
 
 Report = Callable[[str], None]
 
@@ -266,35 +264,3 @@ class LogfileAdapter:
             if self._problems.get(path) != problem:
                 self._report(f"{path} cannot be read: {problem}")
         self._problems = self._tailer.problems
-
-
-def event_text(class_name: str, slots: dict[str, str], limit: int) -> tuple[bytes, bool]:
-    """The text of an event and whether values were cut to bring it to `limit` bytes.
-
-    An event that has many slots and no long one may stay over the limit; over what a server takes, slots go.
-    """
-    text = format_event(class_name, slots).encode("utf-8", "replace")
-    cut = False
-    for _ in range(_SHORTENINGS):
-        if len(text) <= limit:
-            break
-        try:
-            slots = shorten(slots, len(text) - limit)
-        except ValueError:
-            break
-        cut = True
-        text = format_event(class_name, slots).encode("utf-8", "replace")
-    if len(text) > HARD_LIMIT:
-        text, cut = format_event(class_name, _first_slots(slots)).encode("utf-8", "replace"), True
-    return text, cut
-
-
-def _first_slots(slots: dict[str, str]) -> dict[str, str]:
-    """As many slots, from the first one on, as fit into any event even if every character were a quote."""
-    kept, size = {}, 1000
-    for name, value in slots.items():
-        size += len(name) + 2 * len(value.encode("utf-8", "replace")) + 4
-        if size > HARD_LIMIT:
-            break
-        kept[name] = value
-    return kept

@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from opentec.events.text import format_event
+
+HARD_LIMIT: Final = 65_400  # bytes of an event text that every server takes
+_SHORTENINGS: Final = 8
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _MARK: Final = re.compile(r" \[cut: (\d{1,18}) bytes\]\Z", re.ASCII)
@@ -61,3 +65,35 @@ def shorten(slots: dict[str, str], excess: int) -> dict[str, str]:
         excess -= len(text.encode()) - len(new.encode())
         slots[name] = new
     return slots
+
+
+def event_text(class_name: str, slots: dict[str, str], limit: int) -> tuple[bytes, bool]:
+    """The text of an event and whether values were cut to bring it to `limit` bytes.
+
+    An event that has many slots and no long one may stay over the limit; over what a server takes, slots go.
+    """
+    text = format_event(class_name, slots).encode("utf-8", "replace")
+    cut = False
+    for _ in range(_SHORTENINGS):
+        if len(text) <= limit:
+            break
+        try:
+            slots = shorten(slots, len(text) - limit)
+        except ValueError:
+            break
+        cut = True
+        text = format_event(class_name, slots).encode("utf-8", "replace")
+    if len(text) > HARD_LIMIT:
+        text, cut = format_event(class_name, _first_slots(slots)).encode("utf-8", "replace"), True
+    return text, cut
+
+
+def _first_slots(slots: dict[str, str]) -> dict[str, str]:
+    """As many slots, from the first one on, as fit into any event even if every character were a quote."""
+    kept, size = {}, 1000
+    for name, value in slots.items():
+        size += len(name) + 2 * len(value.encode("utf-8", "replace")) + 4
+        if size > HARD_LIMIT:
+            break
+        kept[name] = value
+    return kept

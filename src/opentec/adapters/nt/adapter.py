@@ -14,12 +14,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from opentec.adapters.filters import passes
-from opentec.adapters.logfile.adapter import Sink, event_text
+from opentec.adapters.logfile.adapter import Sink
 from opentec.adapters.logfile.generation import READ_BYTES
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.logfile.rotation import Lost
 from opentec.adapters.logfile.tail import Chunk, Tailer, saved_files
-from opentec.adapters.logfile.text import line_text
+from opentec.adapters.logfile.text import event_text, line_text
 from opentec.adapters.logfile.unmatched import UnmatchLog
 from opentec.adapters.nt.conf import NtConf
 from opentec.adapters.nt.decode import Decoder, decode
