@@ -2,12 +2,11 @@
 # PYTHON=python3.12 make setup   chooses the Python        make demo LOG=FILE   tails a log of yours
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test ci nightly chaos bench clean
+.PHONY: help setup demo test ci nightly chaos bench pacemaker clean
 
 PY := .venv/bin/python
-KILLS ?= 40
-STOPS ?= 10
 SEED ?= 1
+ROUNDS ?= 1
 export PYTHON
 
 help:
@@ -15,7 +14,9 @@ help:
 	@echo 'make demo      see it work: a log, two nodes, a kill and a hang; LOG=FILE for a log of yours'
 	@echo 'make test      all tests a change must pass'
 	@echo 'make ci        the same and more, as CI runs it: lint, types, arrows, docs, coverage, a short chaos run'
-	@echo 'make chaos     kill and stop processes under load: KILLS=n STOPS=n SEED=n'
+	@echo 'make chaos     every fault, hundreds of times each: hours; goes on where it ended. KILLS=n STOPS=n: only those;'
+	@echo '               SECTION=name COUNT=n: one section of docs/fault-tests.md'
+	@echo 'make pacemaker two Pacemaker nodes in namespaces, one fault after the other: ROUNDS=n (root)'
 	@echo 'make bench     the numbers of docs/performance.md'
 	@echo 'make nightly   what takes longer: nightly tests, a long chaos run, every Python found, bench'
 	@echo 'make clean     remove what these made, .venv included'
@@ -32,13 +33,17 @@ test: setup
 	@$(PY) packaging/ci.py unit acceptance
 
 ci: setup
-	@$(PY) packaging/ci.py lint format types arrows unit coverage acceptance faults chaos
+	@$(PY) packaging/ci.py lint format types arrows unit coverage acceptance faults chaos chaos-mix
 
 nightly: setup
-	@$(PY) packaging/ci.py nightly properties nightly-chaos pythons bench bench-rules bench-default
+	@$(PY) packaging/ci.py nightly properties nightly-chaos nightly-mix pacemaker pythons bench bench-rules bench-default
 
 chaos: setup
-	@$(PY) -m tests.faults.chaos --kills $(KILLS) --stops $(STOPS) --seed $(SEED)
+	@$(PY) -m tests.faults.chaos --seed $(SEED) $(if $(SECTION),--section $(SECTION) $(if $(COUNT),--count $(COUNT)),\
+	    $(if $(KILLS)$(STOPS),--kills $(or $(KILLS),0) --stops $(or $(STOPS),0),--all))
+
+pacemaker: setup
+	@$(PY) -m tests.pacemaker --rounds $(ROUNDS)
 
 bench: setup
 	@$(PY) -m bench

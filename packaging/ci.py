@@ -29,6 +29,11 @@ def chaos(kills: int, stops: int) -> tuple[str, ...]:
     return (PYTHON, "-m", "tests.faults.chaos", "--kills", str(kills), "--stops", str(stops), "--seed", seed)
 
 
+def section(name: str, count: int) -> tuple[str, ...]:
+    seed = os.environ.get("SEED", "1")
+    return (PYTHON, "-m", "tests.faults.chaos", "--section", name, "--count", str(count), "--seed", seed)
+
+
 @dataclass(frozen=True)
 class Step:
     """One check: its command, and its budget in seconds."""
@@ -51,10 +56,14 @@ STEPS = {
         (*PYTEST, "-n", "2", "--dist", "loadfile", "-m", "acceptance and not nightly", "--durations=5"), 240
     ),
     "faults": Step((*PYTEST, "-n", "2", "-m", "faults and not nightly", "--durations=5"), 120),
-    "chaos": Step(chaos(12, 4), 120),
+    "chaos": Step(chaos(9, 3), 90),
+    "chaos-mix": Step(section("mix", 17), 90),
     "nightly": Step((*PYTEST, "-m", "nightly", "--durations=10"), 1800),
     "properties": Step(("env", "HYPOTHESIS_PROFILE=nightly", *PYTEST, "-n", "2", "-m", UNIT), 1800),
     "nightly-chaos": Step(chaos(200, 50), 3600),
+    "nightly-mix": Step(section("mix", 170), 1200),
+    # needs root and the packages of a cluster; where they are missing it says so and is no failure
+    "pacemaker": Step((PYTHON, "-m", "tests.pacemaker", "--optional"), 600),
     "pythons": Step(("bash", "packaging/check_pythons.sh"), 900),
     "bench": Step((PYTHON, "-m", "bench"), 1200),
     "bench-rules": Step((PYTHON, "-m", "bench", "rules", "--check"), 900),

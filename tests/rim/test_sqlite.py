@@ -258,13 +258,44 @@ async def test_paths_with_odd_characters(tmp_path: Path) -> None:
 def test_network_file_systems_are_known(tmp_path: Path, lines: str, kind: str | None) -> None:
     table = tmp_path / "mounts"
     table.write_text(lines)
-    assert mounts.network_file_system(Path("/mnt/nfs/rim/tec.db"), table) == kind
+    assert mounts.network_file_system(Path("/mnt/nfs/rim/tec.db"), table, lambda path: 0) == kind
+
+
+@pytest.mark.parametrize(
+    ("magic", "line", "kind"),
+    [
+        (0x6969, "/dev/sda1 / ext4 rw", "nfs"),
+        (0xFF534D42, "", "cifs"),
+        (0xFE534D42, "", "smb2"),
+        (0x01021997, "", "9p"),
+        (0xEF53, "/dev/sda1 / ext4 rw", None),
+        (0x01161970, "/dev/sda1 / gfs2 rw", None),
+        (0x65735546, "host:/x / fuse.sshfs rw", "fuse.sshfs"),
+        (0x65735546, "/dev/sda1 / fuse.ntfs rw", None),
+        (0, "srv:/x / nfs4 rw", "nfs4"),
+    ],
+)
+def test_the_kernel_s_own_word_comes_first(tmp_path: Path, magic: int, line: str, kind: str | None) -> None:
+    table = tmp_path / "mounts"
+    table.write_text(f"{line} 0 0\n" if line else "")
+    assert mounts.network_file_system(tmp_path / "tec.db", table, lambda path: magic) == kind
+
+
+def test_a_kernel_that_does_not_say(tmp_path: Path) -> None:
+    def fails(path: Path) -> int:
+        raise OSError
+
+    table = tmp_path / "mounts"
+    table.write_text("srv:/x / nfs4 rw 0 0\n")
+    assert mounts.network_file_system(tmp_path, table, fails) == "nfs4"
+    assert mounts.statfs_type(tmp_path / "none" / "deeper") == mounts.statfs_type(tmp_path) > 0
+    assert mounts.statfs_type(Path("/proc/self")) == 0x9FA0
 
 
 def test_mount_points_may_hold_spaces(tmp_path: Path) -> None:
     table = tmp_path / "mounts"
     table.write_text("srv:/x /mnt/a\\040b nfs rw 0 0\n")
-    assert mounts.network_file_system(Path("/mnt/a b/tec.db"), table) == "nfs"
+    assert mounts.network_file_system(Path("/mnt/a b/tec.db"), table, lambda path: 0) == "nfs"
     assert mounts.network_file_system(Path("/mnt/a b/tec.db"), tmp_path / "none") is None
 
 

@@ -171,7 +171,7 @@ def test_what_this_node_cannot_run_is_refused(
 
 
 def test_the_classes_that_are_asked_for_are_those_that_the_master_posts(context: Context) -> None:
-    text = Path(activation.__file__).with_name("master.py").read_text()
+    text = Path(activation.__file__).with_name("takeover.py").read_text()
     for name, slots in activation._NEEDED.items():
         assert f'"class": "{name}"' in text
         for slot in slots:

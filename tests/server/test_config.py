@@ -22,6 +22,22 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.rule_base_path(instance) == instance.directory / "rules"
 
 
+@pytest.mark.parametrize(
+    ("text", "beat", "ttl", "limit"),
+    [
+        (NODE, 600_000, 3_000_000, 0.0),
+        (NODE + "[nodes.brown]\n", 600_000, 3_000_000, 2.0),
+        (NODE + "[nodes.brown]\n[ha]\nheartbeat = 'fast'\n", 200_000, 1_000_000, 0.667),
+        (NODE + "[nodes.brown]\n[ha]\nbeat = 0.3\n", 300_000, 3_000_000, 2.0),
+        (NODE + "[ha]\nheartbeat = 'slow'\nbeat = 3\nttl = 12\ndisk_limit = 5\n", 3_000_000, 12_000_000, 5.0),
+    ],
+)
+def test_the_heartbeat_in_force(tmp_path: Path, text: str, beat: int, ttl: int, limit: float) -> None:
+    config = load_config(make_instance(tmp_path, text))
+    assert (config.ha.preset.beat_us, config.ha.preset.ttl_us) == (beat, ttl)
+    assert config.disk_limit == pytest.approx(limit, abs=0.001)
+
+
 def test_an_ipv6_address(tmp_path: Path) -> None:
     node = load_config(make_instance(tmp_path, '[nodes.black]\nlisten = "[::1]:5530"\n')).nodes["black"]
     assert (node.host, node.port) == ("::1", 5530)
@@ -39,6 +55,19 @@ def test_an_ipv6_address(tmp_path: Path) -> None:
         ("[serber]\nname = 'x'\n", "serber: there is no such key; did you mean 'server'?"),
         ("[server]\nname = 'a b'\n", "server.name: String should match pattern"),
         ("[ha]\nheartbeat = 'quick'\n", "ha.heartbeat: Input should be 'slow', 'normal' or 'fast'"),
+        (
+            "[ha]\nbeat = 1\n",
+            "ha: a beat every 1 s does not fit a time to live of 3 s: the active node gives way after ",
+        ),
+        ("[ha]\nttl = 1.5\n", "ha: a beat every 0.6 s does not fit a time to live of 1.5 s"),
+        ("[ha]\nttl = -1\n", "ha.ttl: Input should be greater than or equal to 0"),
+        ("[ha]\nfence_command = ['fence']\n", "ha.fence_command: the program 'fence' must be named from the root"),
+        (
+            "[ha]\nfence_command = ['/f', '{nod}']\n",
+            "ha.fence_command: '{nod}': there is no placeholder {nod}",
+        ),
+        ("[ha]\nlocal_disks = ['var']\n", "ha.local_disks: 'var' is not a folder from the root, such as /var/lib"),
+        ("[rx]\nidle_limit = 5\n", "rx.idle_limit: Input should be greater than or equal to 60"),
         ("[rules]\nselector = 'rete'\n", "rules.selector: Input should be 'auto', 'durable-rules' or 'indexed'"),
         ("[nodes.black]\nlisten = '5529'\n", "nodes.black.listen: '5529' is not HOST:PORT, for example 127.0.0.1:5529"),
         ("[nodes.black]\nlisten = 'h:70000'\n", "nodes.black.listen: 'h:70000' is not HOST:PORT"),

@@ -22,6 +22,7 @@ from opentec.rim.batch import Batch, OutboxRow, OutcomeRow
 from opentec.rim.errors import RepositoryLocked, RepositoryUnavailable, Superseded
 from opentec.rim.repository import Repository
 from opentec.server import dispatch as module
+from opentec.server import fencing
 from opentec.server.child import Context, Fatal
 from opentec.server.dispatch import Dispatch
 from opentec.server.errors import Refused
@@ -160,7 +161,7 @@ async def test_an_away_repository_is_waited_for_and_status_can_see_it(
         assert not tec.progress[Word.REPOSITORY_ERROR_SINCE]
 
 
-@pytest.mark.parametrize("found", [Fenced.KILLED, Fenced.ELSEWHERE, FenceFailed("it is stuck"), FileNotFoundError()])
+@pytest.mark.parametrize("found", [Fenced.KILLED, Fenced.GONE, FenceFailed("it is stuck"), FileNotFoundError()])
 async def test_a_locked_repository_is_a_stale_writer_to_end(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, found: Any
 ) -> None:
@@ -184,7 +185,7 @@ async def test_a_locked_repository_is_a_stale_writer_to_end(
         return 0
 
     epochs.path_of(instance.ha, 2).touch()
-    monkeypatch.setattr(module, "kill_stale", kill)
+    monkeypatch.setattr(fencing, "kill_stale", kill)
     monkeypatch.setattr(Repository, "claim", claim)
     await make_repository(instance, context.config)
     tec = Node(context)
@@ -192,10 +193,50 @@ async def test_a_locked_repository_is_a_stale_writer_to_end(
     await until(lambda: killed and not locked)
     await until(lambda: tec.ended() or context.progress[Word.READY_DISPATCH])
     assert killed == [2]
-    words = {Fenced.KILLED: "was killed", Fenced.ELSEWHERE: "another machine: fence it"}
-    if not isinstance(found, FileNotFoundError):
-        assert (str(found) if isinstance(found, Exception) else words[found]) in caplog.text
+    assert ("was killed" in caplog.text) == (found is Fenced.KILLED)
     await tec.kill()
+
+
+async def test_the_repository_is_asked_while_nothing_is_to_be_written(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROBE", 0.001)
+    monkeypatch.setattr(module, "_RETRY", 0.001)
+    away = False
+    check = Repository.check
+
+    async def checked(repository: Repository, epoch: int) -> None:
+        if away:
+            raise RepositoryUnavailable("disk I/O error")
+        await check(repository, epoch)
+
+    monkeypatch.setattr(Repository, "check", checked)
+    async with dispatching(context) as tec:
+        away = True
+        await until(lambda: tec.progress[Word.REPOSITORY_ERROR_SINCE])
+        away = False
+        await until(lambda: not tec.progress[Word.REPOSITORY_ERROR_SINCE])
+        await until(lambda: not tec.progress[Word.TRANSACTION_SINCE])
+
+
+async def test_the_page_says_since_when_a_transaction_is_under_way(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    commit = Repository._commit
+
+    async def slow(repository: Repository, batch: Batch, epoch: int) -> None:
+        await gate.wait()
+        await commit(repository, batch, epoch)
+
+    monkeypatch.setattr(Repository, "_commit", slow)
+    async with dispatching(context) as tec, rule_process(context) as (client, _):
+        await until(lambda: not tec.progress[Word.TRANSACTION_SINCE])
+        sent = client.start("batch", storing(1, before=0, after=100))
+        await until(lambda: tec.progress[Word.TRANSACTION_SINCE])
+        gate.set()
+        assert await sent == 100
+        await until(lambda: not tec.progress[Word.TRANSACTION_SINCE])
 
 
 async def test_a_superseded_dispatch_ends(context: Context) -> None:

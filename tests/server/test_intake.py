@@ -434,3 +434,63 @@ async def test_a_record_added_while_the_disk_is_busy_belongs_to_the_next_group(t
     await server.intake.commit()
     assert await waiting_later > later
     server.intake.close()
+
+
+async def test_who_sends_nothing_for_long_makes_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with receiver(tmp_path) as server:
+        idle, busy = await Client.connect(server.port), await Client.connect(server.port)
+        await idle.greet()
+        await busy.greet(B)
+        await until(lambda: len(server.connections) == 2)
+        quiet = next(one for one in server.connections if one.sender == A)
+        quiet.heard -= 61_000_000
+        assert server.intake.close_idle(90) == 0
+        server.intake.hold("the disk is full")
+        assert server.intake.close_idle(60) == 0, "it is the server that does not listen"
+        server.intake.hold("")
+        assert server.intake.close_idle(60) == 1
+        assert await idle.end() == b""
+        assert "it sent nothing for 60 s" in caplog.text
+        busy.send(event(1))
+        assert await busy.answer() == Ack(1)
+        await idle.close()
+        await busy.close()
+
+
+async def test_who_does_not_take_its_answers_is_not_idle(tmp_path: Path) -> None:
+    async with receiver(tmp_path) as server:
+        client = await Client.connect(server.port)
+        await client.greet()
+        (connection,) = server.connections
+        connection.pause_writing()
+        connection.heard -= 100_000_000
+        server.intake.close_idle(60)
+        connection.resume_writing()
+        client.send(event(1))
+        assert await client.answer() == Ack(1)
+        await client.close()
+
+
+async def test_the_page_says_how_long_the_disk_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, took = 5_000_000, 0
+
+    def write(chunks: Any) -> int:
+        nonlocal now
+        assert server.progress[Word.SYNC_SINCE] == now
+        now += took
+        return written(chunks)
+
+    monkeypatch.setattr(intake_module, "boot_us", lambda: now)
+    async with receiver(tmp_path) as server:
+        written = server.writer.write
+        monkeypatch.setattr(server.writer, "write", write)
+        for took in (1_000_000, 1_000_001):
+            server.intake.add(Kind.TICK)
+            await server.intake.durable()
+            assert server.progress[Word.SYNC_SINCE] == 0 and server.progress[Word.SYNC_LAST] == took
+            assert server.progress[Word.SLOW_SYNC] == (took if took > 1_000_000 else 0)
+        assert server.progress[Word.SLOW_SYNC_AT] == now
+        assert caplog.text.count("the disk took 1.00 s to make records durable") == 1

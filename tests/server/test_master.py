@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Any
 
+import msgspec
 import pytest
 
 from opentec.events.records import position_of
@@ -154,7 +155,7 @@ def takeover(told: Told, before: epochs.EpochFile | None, expect: int) -> dict[s
     master = told.master()
     master._lease = Lease.claim(told.instance.ha, "black", [], expect)
     assert master._lease is not None
-    master._claimed(Decision(expect, "no beat for 3.1 s", before), boot_us())
+    master._claimed(Decision(expect, "no beat for 3.1 s", before))
     assert master._context is not None
     return master._context.takeover
 
@@ -184,6 +185,13 @@ def test_after_a_clean_stop_the_server_starts(told: Told, mark: str, kind: str) 
     assert takeover(told, epochs.read(told.instance.ha, 1), 1)["class"] == kind
 
 
+def test_a_node_that_gave_way_is_told_with_its_reason(told: Told) -> None:
+    segment(told.instance.rx, 1, 1)
+    epochs.path_of(told.instance.ha, 1).touch()
+    marks.mark_gave_way(told.instance.ha, 1, "the disk hangs")
+    assert takeover(told, epochs.read(told.instance.ha, 1), 1)["reason"] == "gave way: the disk hangs"
+
+
 def test_a_planned_switch_says_so(told: Told) -> None:
     segment(told.instance.rx, 1, 1)
     epochs.path_of(told.instance.ha, 1).touch()
@@ -194,9 +202,13 @@ def test_a_planned_switch_says_so(told: Told) -> None:
 @pytest.mark.parametrize(("kind", "status"), [("superseded", EXIT_REJOIN), ("demote", EXIT_GAVE_WAY), ("fatal", 1)])
 def test_giving_up(told: Told, kind: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     master = claimed(told)
-    monkeypatch.setattr(Supervisor, "end_all", lambda self: None)
+    ended: list[float | None] = []
+    monkeypatch.setattr(Supervisor, "end_all", lambda self, patience=None: ended.append(patience) or [7])
     assert master._give_up(GiveUp(kind, "a reason")) == status
-    assert (marks.switch_requested(told.instance.ha, 1) is not None) == (kind == "demote")
+    assert marks.gave_way(told.instance.ha, 1) == ("a reason" if kind == "demote" else "")
+    # the standby waits for nothing but the lock, and who gives way keeps it no longer than the time to live
+    assert epochs.holder_dead(epochs.read(told.instance.ha, 1)) == (kind == "demote")
+    assert ended == ([pytest.approx(0.5)] if kind == "demote" else [None])
     assert told.words == ([{"state": "failed", "reason": "a reason"}] if kind == "fatal" else [])
 
 
@@ -302,14 +314,53 @@ def test_status_is_healthy_when_the_backlog_moves(told: Told) -> None:
     progress[Word.DURABLE], progress[Word.COMMITTED] = end, position_of(1, 0)
     assert master.status()["healthy"], "it waits, and not for long"
     assert master.status()["waiting_bytes"] == 4 * 72
-    master._moving_at -= 31_000_000
+    master._vitals._moving_at -= 31_000_000
     assert "nothing was committed for 31 s" in master.status()["reasons"][0]
+    assert master.status()["causes"][0] == {"code": "stuck", "since": pytest.approx(31, abs=1), "restart": True}
     progress[Word.REPOSITORY_ERROR_SINCE] = boot_us() - 7_000_000
     progress[Word.PAUSED] = 1
     assert master.status()["reasons"] == [
         "the repository does not answer for 7 s; events wait in the log",
-        "sockets are not read: the reception log or its disk is full",
+        "sockets are not read: the reception log or its disk is full, for 0 s",
     ]
+
+
+def healthy(master: Master) -> Master:
+    """Its four children are there, ready, and show signs of life."""
+    master._state = "up"
+    assert master._supervisor is not None
+    for child in master._supervisor.children:
+        child.pid = 100 + child.number
+        master._progress.beat(child.number)
+        master._progress.ready(child.number)
+    return master
+
+
+def test_a_stopping_server_is_not_judged_by_its_backlog(told: Told) -> None:
+    master = healthy(claimed(told))
+    master._progress[Word.PAUSED] = 1
+    assert master.status()["reasons"]
+    master._state = "stopping"
+    assert not master.status()["healthy"] and master.status()["reasons"] == []
+
+
+def test_a_refused_rule_base_is_told_until_another_one_is_at_work(told: Told) -> None:
+    master = healthy(claimed(told, refused="the rule base in rules was refused at the start: x:1:2"))
+    stayed = master._rule_base.content_hash[:12]
+    for at_work in (0, int(stayed, 16)):
+        master._progress[Word.RULE_BASE] = at_work
+        status = master.status()
+        assert not status["healthy"] and status["causes"][0]["code"] == "rule-base"
+        assert "x:1:2" in status["reasons"][0]
+    master._progress[Word.RULE_BASE] = 0xABC
+    assert master.status()["healthy"]
+
+
+def test_warnings_do_not_make_a_server_unhealthy(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.report, "network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr(module.report, "version_warnings", lambda version: ["SQLite is old"])
+    warnings = told.master().status()["warnings"]
+    assert warnings[0] == "SQLite is old" and "is on a nfs4 file system" in warnings[1]
 
 
 async def test_watching_sees_the_backlog_move(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,12 +368,114 @@ async def test_watching_sees_the_backlog_move(told: Told, monkeypatch: pytest.Mo
     master = claimed(told)
     monkeypatch.setattr(Supervisor, "watch", lambda self: None)
     master._progress[Word.DURABLE] = 100
-    master._moving_at = 1
+    master._vitals._moving_at = 1
     watching = asyncio.ensure_future(master._watching())
     master._progress[Word.COMMITTED] = 50
-    await until(lambda: master._last_committed == 50)
-    assert master._moving_at > 1
+    await until(lambda: master._vitals._committed == 50)
+    assert master._vitals._moving_at > 1
     watching.cancel()
+
+
+TWO = '[nodes.black]\nlisten = "127.0.0.1:5529"\n[nodes.brown]\nlisten = "127.0.0.1:5530"\n'
+
+
+@pytest.mark.parametrize(
+    ("word", "settings", "gives_way"),
+    [
+        (Word.SYNC_SINCE, TWO, True),
+        (Word.PROBE_SINCE, TWO, True),
+        (Word.SYNC_SINCE, TWO + "[ha]\ndisk_limit = 0\n", False),
+        (Word.SYNC_SINCE, TWO + "[ha]\ndisk_limit = 9\n", False),
+        (Word.SYNC_SINCE, TWO + '[ha]\nheartbeat = "slow"\n', False),
+        # there is nobody to give way to
+        (Word.SYNC_SINCE, '[nodes.black]\nlisten = "127.0.0.1:5529"\n', False),
+    ],
+)
+def test_a_disk_that_hangs_gives_way(told: Told, word: Word, settings: str, gives_way: bool) -> None:
+    told.instance.config_file.write_text(settings)
+    master = claimed(told)
+    master._progress.beat(0)
+    master._progress[word] = boot_us() - 1_900_000
+    master._watch_disk()
+    master._progress[word] = boot_us() - 2_100_000
+    if gives_way:
+        with pytest.raises(GiveUp, match="taken longer than 2 s: the disk hangs") as error:
+            master._watch_disk()
+        assert error.value.kind == "demote"
+        # reception hangs itself: its own supervision sees to that
+        master._progress[Word.BEAT_RECEPTION] -= 1_500_000
+    master._watch_disk()
+
+
+async def test_a_standby_whose_disk_fails_does_not_take_over(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble = "/own: it cannot be written: Read-only file system"
+
+    class Trial:
+        def __init__(self, directories: Any, node: str, **limits: float) -> None:
+            assert directories == [told.instance.ha, told.instance.rx]
+
+        def look(self, now: float) -> str:
+            return trouble
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Trial", Trial)
+    monkeypatch.setattr(module, "_LOOK", 0.001)
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    master = told.master()
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words and master._disk_trouble)
+    holder.release()
+    looks = 0
+
+    def count(*_: Any) -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(Master, "_keep_warm", count)
+    await until(lambda: looks > 5)
+    assert not standing.done()
+    assert master.status()["reasons"] == [f"this node would not take over: {trouble}"]
+    trouble = ""
+    assert await asyncio.wait_for(standing, 20)
+
+
+async def test_a_standby_keeps_the_active_rule_base_compiled(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    monkeypatch.setattr(module, "_LOOK", 0.001)
+    monkeypatch.setattr(module, "_WARM_US", 0)
+    newer, loads, active = msgspec.structs.replace(rule_base(), content_hash="f" * 64), 0, ""
+
+    def load() -> Any:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            raise ServerError("it is being copied")
+        return newer
+
+    master = told.master(load_rule_base=load, active_hash=lambda: active)
+    active = master._rule_base.content_hash
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words)
+    assert loads == 0
+    active = newer.content_hash
+    await until(lambda: master._rule_base is newer)
+    holder.release()
+    assert await asyncio.wait_for(standing, 20)
+    assert loads == 2, "nothing is loaded at the takeover"
+    assert master._context is not None and master._context.rule_base is newer
+
+
+async def test_a_renewal_that_takes_too_long_gives_way(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    master = claimed(told)
+    times = iter([0, 2_100_000])
+    monkeypatch.setattr(module, "boot_us", lambda: next(times))
+    with pytest.raises(GiveUp, match=r"renewing the lease took 2\.1 s: the disk hangs") as error:
+        await master._beating()
+    assert error.value.kind == "demote"
 
 
 async def test_up_is_when_all_are_ready_and_the_port_counts_first(told: Told) -> None:

@@ -263,6 +263,7 @@ async def test_a_queue_that_grows_too_long_loses_its_oldest_and_says_so(context:
                     "msg": "1 events for far are not forwarded: more than 2 wait (tasks.forward_limit); "
                     "`tec task log --status failed` names them",
                     "source": "TEC",
+                    "hostname": "tec",
                 },
             ],
         )

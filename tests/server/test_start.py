@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from opentec.ha import epochs, marks
+from opentec.ha import epochs, marks, readers
 from opentec.ha.lease import Lease
 from opentec.rules.snapshots import CURRENT, SEEN, WAITING, read_mark, write_mark
+from opentec.server import preflight
 from opentec.server import start as module
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, ServerError
@@ -54,6 +55,7 @@ def prepare(instance: Instance, said: list[str] | None = None, **options: Any) -
     """A node that was prepared, and let go again."""
     found = Prepared(instance, "black", (said if said is not None else []).append, **options)
     os.close(found.lock)
+    found.lease_settled()
     return found
 
 
@@ -89,6 +91,7 @@ async def test_a_second_master_of_the_node(instance: Instance, monkeypatch: pyte
     with pytest.raises(AlreadyRunning, match=r"node black runs already \(starting or ending\)"):
         prepare(instance)
     os.close(first.lock)
+    first.lease_settled()
     prepare(instance)
 
 
@@ -306,3 +309,54 @@ async def test_the_word_of_the_daemon(instance: Instance, monkeypatch: pytest.Mo
     os.close(read_end)
     tell({"state": "failed"})  # who started it is gone
     os.close(write_end)
+
+
+async def test_a_start_waits_for_who_reads_the_files(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    with readers.reading(instance.ha):
+        monkeypatch.setattr(module, "_READERS_LIMIT", 0.0)
+        with pytest.raises(ServerError, match="a command still reads the files of the stopped server"):
+            prepare(instance)
+        monkeypatch.setattr(module.hooks, "unsafe", lambda rule: rule == "no-reader-lock")
+        assert prepare(instance)._alone is None
+    monkeypatch.undo()
+
+
+async def test_no_command_reads_until_the_lease_is_settled(instance: Instance) -> None:
+    found = Prepared(instance, "black", lambda text: None)
+    with readers.reading(instance.ha) as alone:
+        assert not alone
+    found.lease_settled()
+    found.lease_settled()
+    with readers.reading(instance.ha) as alone:
+        assert alone
+    os.close(found.lock)
+
+
+async def test_another_node_that_claims_meanwhile_makes_this_one_a_standby(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(instance)
+    free = [True, False, False]
+    monkeypatch.setattr(Prepared, "_lease_is_free", lambda self: free.pop(0))
+    found = prepare(instance)
+    assert found._alone is None and not found.activates and not free
+
+
+async def test_a_disk_that_fails_refuses_the_start(instance: Instance, tmp_path: Path) -> None:
+    text = instance.config_file.read_text()
+    instance.config_file.write_text(f'{text}\n[ha]\nlocal_disks = ["{tmp_path}/none"]\n')
+    with pytest.raises(
+        module.DiskTrouble, match="none: it cannot be written: No such file or directory; mend the disk"
+    ):
+        prepare(instance)
+
+
+async def test_a_network_file_system_refuses_the_start_unless_told(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "network_file_system", lambda path: "nfs4")
+    with pytest.raises(ServerError, match="lies on a nfs4 file system: SQLite's locks do not protect it"):
+        prepare(instance)
+    text = instance.config_file.read_text()
+    instance.config_file.write_text(f"{text}\n[rim]\nallow_network_fs = true\n")
+    prepare(instance)

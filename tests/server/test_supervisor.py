@@ -211,3 +211,20 @@ def test_the_end_leaves_nobody_behind() -> None:
 def test_the_children_of_nobody() -> None:
     assert module._children_of(2**30) == []
     assert os.getpid() not in module._children_of(os.getpid())
+
+
+def test_who_waits_for_a_disk_is_not_waited_for(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 0.2, 0.4, 0.6])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(module, "_children_of", lambda pid: [101])
+    answers: list[tuple[int, int]] = [(102, 9), (103, 9), (104, 9), (0, 0), (0, 0), (0, 0)]
+    monkeypatch.setattr(module.os, "waitpid", lambda pid, flags: answers.pop(0))
+    assert supervisor.end_all(0.5) == [101] and not answers
+    assert [child.pid for child in supervisor.children] == [0, 0, 0, 0]
+
+    def nobody(pid: int, flags: int) -> Any:
+        raise ChildProcessError
+
+    monkeypatch.setattr(module.os, "waitpid", nobody)
+    assert supervisor.end_all() == []

@@ -125,3 +125,10 @@ def test_a_pipe_that_is_not_utf_8_gets_everything(base: Path) -> None:
     out = run(base, "test|--json", PYTHONIOENCODING="cp1252")
     names = [json.loads(line).get("name", "") for line in out.splitlines() if line.startswith("{")]
     assert any("良い a good backup" in name for name in names)
+
+
+def test_what_needs_linux_is_listed_and_says_so(base: Path) -> None:
+    out = run(base, "--help", "start")
+    assert "== 0: --help" in out
+    assert "== 1: start" in out
+    assert "this command needs Linux" in out

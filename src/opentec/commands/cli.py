@@ -40,6 +40,13 @@ class Status(IntEnum):
     NOT_YET = 5  # durable, but not applied within --wait
 
 
+# modules that Python has on Unix only; the server runs on Linux, what tests rule bases runs everywhere
+UNIX_ONLY: Final = frozenset(("fcntl", "grp", "pwd", "resource", "termios"))
+LINUX_ONLY: Final = (
+    "this command needs Linux; on this system there are tec test, tec lint, tec replay and tec rulebase check and diff"
+)
+
+
 class Failure(Exception):
     """Ends a command with a message for the person and an exit status."""
 
@@ -110,6 +117,8 @@ def explain(error: Exception) -> tuple[Status, str]:
     """Exit status and message of what went wrong."""
     if isinstance(error, Failure):
         return error.status, str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in UNIX_ONLY:
+        return Status.FAILED, LINUX_ONLY
     from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
 
     match error:

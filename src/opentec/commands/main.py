@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, NoReturn
 
 from typer.core import TyperGroup
 
-from opentec.commands.cli import CONTEXT, new_app, run_app
+from opentec.commands.cli import CONTEXT, LINUX_ONLY, UNIX_ONLY, Failure, new_app, run_app
 
 # command -> function, as module:name below opentec.commands; in the order of `tec --help`
 GROUPS: Final = {
@@ -83,8 +84,18 @@ _SUBGROUPS: Final = {
 def load(command: str) -> Callable[..., None]:
     """The function of a command of the table; only its own module is imported."""
     module, _, name = COMMANDS[command].partition(":")
-    function: Callable[..., None] = getattr(import_module(f"opentec.commands.{module}"), name)
+    try:
+        function: Callable[..., None] = getattr(import_module(f"opentec.commands.{module}"), name)
+    except (ModuleNotFoundError, AttributeError):
+        if all(find_spec(name) for name in UNIX_ONLY):
+            raise
+        return _absent
     return function
+
+
+def _absent() -> None:
+    """Not on this system: it runs on Linux only."""
+    raise Failure(LINUX_ONLY)
 
 
 class _Grouped(TyperGroup):

@@ -28,6 +28,18 @@ class Preset:
     beat_us: int
     ttl_us: int
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a holder could not give way before a standby claims: the last beat that succeeds, the
+        step down at two thirds, and a whole beat between two looks must fit into the time to live.
+        """
+        if self.beat_us <= 0 or self.step_down_us + self.beat_us >= self.ttl_us:
+            beat, ttl = self.beat_us / 1e6, self.ttl_us / 1e6
+            raise ValueError(
+                f"a beat every {beat:g} s does not fit a time to live of {ttl:g} s: the active node gives way after "
+                f"two thirds of it ({ttl * 2 / 3:.3g} s) and must notice before the standby claims, so beat must be "
+                f"less than {ttl / 3:.3g} s, or ttl more than {beat * 3:.3g} s"
+            )
+
     @property
     def step_down_us(self) -> int:
         """After how long without a successful beat the holder gives up by itself (ha.md 4 (i): two thirds)."""

@@ -1,5 +1,7 @@
 """What an operator asked of the logical server, as files beside the epochs: stopped.N, clean.N, switch.N.
 
+And gaveway.N: why a node gave its epoch up by itself.
+
 A mark belongs to its epoch: the next one begins without any. They are durable when the functions return.
 """
 
@@ -14,6 +16,7 @@ from opentec.ha import epochs
 from opentec.ha.errors import LeaseDirectoryError
 
 _NODE_LIMIT: Final = 1024
+_REASON_LIMIT: Final = 1024
 
 
 def mark_stopped(directory: Path, epoch: int) -> None:
@@ -64,6 +67,23 @@ def clear_switch(directory: Path, epoch: int) -> None:
     with suppress(FileNotFoundError):
         (directory / f"switch.{epoch}").unlink()
         _sync(directory)
+
+
+def mark_gave_way(directory: Path, epoch: int, reason: str) -> None:
+    """Leave word of why the holder of `epoch` gives way. Not made durable, and nothing is raised: it is the disk that
+    fails, most likely, and nothing but the reason is lost with it.
+    """
+    with suppress(OSError):
+        (directory / f"gaveway.{epoch}").write_text(reason[:_REASON_LIMIT])
+
+
+def gave_way(directory: Path, epoch: int) -> str:
+    """Why the holder of `epoch` gave way by itself, "" when it did not."""
+    try:
+        with (directory / f"gaveway.{epoch}").open("rb") as file:
+            return file.read(_REASON_LIMIT).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _write(directory: Path, name: str, text: str) -> None:

@@ -27,6 +27,13 @@ from opentec.server.progress import CHILDREN, Progress, Word
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
 
+# what a process has under way ends with it
+_UNDER_WAY: Final = {
+    "reception": (Word.SYNC_SINCE, Word.PROBE_SINCE),
+    "rule": (Word.PROCESSED,),
+    "dispatch": (Word.TRANSACTION_SINCE, Word.FENCING, Word.REPOSITORY_TROUBLE),
+}
+
 # exit statuses that tell the master what to do
 EXIT_FAILED: Final = 1  # start it again
 EXIT_SUPERSEDED: Final = 3  # another node has the lease: the whole server gives way
@@ -178,5 +185,5 @@ def reset_words(progress: Progress, child: int) -> None:
     """The master, before a child is started: it is not ready and has shown no sign of life yet."""
     progress.ready(child, False)
     progress.beat(child)
-    if CHILDREN[child] == "rule":
-        progress[Word.PROCESSED] = 0
+    for word in _UNDER_WAY.get(CHILDREN[child], ()):
+        progress[word] = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from opentec.ha.command import check_command
+from opentec.ha.lease import PRESETS, Preset
 from opentec.server.errors import ConfigError
 from opentec.server.instance import DEFAULT_PORT, Instance
 
@@ -68,6 +70,8 @@ class RxSection(_Section):
     """Events of one sender that may be under way unacknowledged."""
     backlog: Annotated[int, Field(ge=1 << 16)] = 8 << 20
     """Bytes waiting to be made durable at which sockets pause."""
+    idle_limit: Annotated[float, Field(ge=60)] = 86_400
+    """Seconds after which a connection that sends nothing is closed."""
 
 
 class RimSection(_Section):
@@ -84,6 +88,44 @@ class HaSection(_Section):
 
     heartbeat: Literal["slow", "normal", "fast"] = "normal"
     """Beat and time-to-live: slow 2/10 s, normal 0.6/3 s, fast 0.2/1 s."""
+    beat: Annotated[float, Field(ge=0, le=60)] = 0
+    """Seconds between two beats; 0 = those of `heartbeat`."""
+    ttl: Annotated[float, Field(ge=0, le=600)] = 0
+    """Seconds without a beat after which the standby takes over; 0 = those of `heartbeat`."""
+    disk_limit: Literal["auto"] | Annotated[float, Field(ge=0, le=600)] = "auto"
+    """Seconds that the disk may take to make records durable before the node gives way; 0 = never. auto: two thirds of
+    the time-to-live where there is a second node, and never where there is none."""
+    local_disks: Annotated[list[str], Field(max_length=16)] = []
+    """Folders on this node's own disks: where one cannot be written, the node gives way and does not take over."""
+    fence_command: Annotated[list[str], Field(max_length=64)] = []
+    """Argument list that ends a stale server on another host; {node}, {pid}, {epoch} and {address} are replaced."""
+    fence_limit: Annotated[float, Field(ge=1, le=3600)] = 60
+    """Seconds that the fencing command may take."""
+
+    @field_validator("fence_command")
+    @classmethod
+    def _placeholders(cls, value: list[str]) -> list[str]:
+        check_command(value)
+        return value
+
+    @field_validator("local_disks")
+    @classmethod
+    def _from_the_root(cls, value: list[str]) -> list[str]:
+        for folder in value:
+            if not folder.startswith("/"):
+                raise ValueError(f"{folder!r} is not a folder from the root, such as /var/lib")
+        return value
+
+    @model_validator(mode="after")
+    def _gives_way_in_time(self) -> HaSection:
+        self.preset  # noqa: B018 - raises ValueError where the beat does not fit the time to live
+        return self
+
+    @property
+    def preset(self) -> Preset:
+        """Beat and time to live as they are in force."""
+        named = PRESETS[self.heartbeat]
+        return Preset(round(self.beat * 1e6) or named.beat_us, round(self.ttl * 1e6) or named.ttl_us)
 
 
 class RulesSection(_Section):
@@ -119,6 +161,10 @@ class SupervisionSection(_Section):
     """Seconds without a sign of life after which a process is killed and started again."""
     stuck_after: Annotated[float, Field(ge=1)] = 30
     """Seconds without a commit, with events waiting, after which the server is unhealthy."""
+    transaction_after: Annotated[float, Field(ge=1)] = 10
+    """Seconds that one transaction may take before the server is unhealthy."""
+    growing_after: Annotated[float, Field(ge=10)] = 600
+    """Seconds for which the backlog may grow without ever being empty before the server is unhealthy."""
     restarts: Annotated[int, Field(ge=1)] = 20
     """Restarts of one process within a minute after which the server gives up."""
 
@@ -134,6 +180,14 @@ class Config(_Section):
     rules: RulesSection = RulesSection()
     tasks: TasksSection = TasksSection()
     supervision: SupervisionSection = SupervisionSection()
+
+    @property
+    def disk_limit(self) -> float:
+        """Seconds after which a disk that does not answer makes this node give way; 0 = never."""
+        if self.ha.disk_limit != "auto":
+            return self.ha.disk_limit
+        # alone it would give way to nobody
+        return self.ha.preset.step_down_us / 1e6 if len(self.nodes) > 1 else 0.0
 
     def repository_path(self, instance: Instance) -> Path:
         return instance.directory / self.rim.path

@@ -13,9 +13,6 @@ import msgspec
 
 from opentec.events.image import EventKey, EventRow, is_key
 from opentec.events.records import name_of, position_of
-from opentec.ha import epochs
-from opentec.ha.errors import FenceFailed
-from opentec.ha.fence import Fenced, kill_stale
 from opentec.log.errors import LogError
 from opentec.log.segments import segments
 from opentec.rim.batch import Batch
@@ -34,6 +31,7 @@ from opentec.rules.rulebase_sources import RuleBaseError
 from opentec.server import hooks, outbox
 from opentec.server.child import Context, Fatal
 from opentec.server.errors import Refused
+from opentec.server.fencing import Fencing
 from opentec.server.progress import CHILDREN, Word, boot_us
 from opentec.server.queries import answer
 from opentec.server.reception import user_name
@@ -43,7 +41,7 @@ _log = logging.getLogger("dispatch")
 _ME: Final = CHILDREN.index("dispatch")
 _RETRY: Final = 0.25
 _PRUNE: Final = 10.0
-_OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
+_PROBE: Final = 2.0  # seconds between two looks at whether the repository answers
 _PAGE_BYTES: Final = 32 << 20
 _OF_RULE: Final = ("batch", "rule-hello", "prime-state", "prime-events", "prime-timers", "event-row", "event-by-eid")
 _OF_TASK: Final = ("task-hello", "task-claim", "task-finish")
@@ -67,13 +65,22 @@ class Dispatch:
         self._interrupted: list[str] = []
         self._untold: list[OutboxTask] = []
         self._moved = asyncio.Condition()
+        self._fencing = Fencing(context, self._post)
+        self._under_way: dict[object, int] = {}  # when each call of the repository that writes began
 
     async def run(self) -> None:
         """Open and claim the repository, then write what the rule process sends."""
         await self._open()
         await self._rpc.start()
         self._context.progress.ready(_ME)
-        await asyncio.gather(self._rpc.failed(), self._prune(), self._outbox())
+        await asyncio.gather(self._rpc.failed(), self._prune(), self._outbox(), self._probe())
+
+    async def _probe(self) -> None:
+        """Does the repository answer while nothing is to be written? Otherwise nobody would know until it is needed."""
+        while True:
+            await asyncio.sleep(_PROBE)
+            if not self._under_way:
+                await self._retried(self._repository.check, self._context.epoch)
 
     async def _prune(self) -> None:
         """Outcomes are kept as long as the log: drop those of segments that retention has deleted."""
@@ -95,11 +102,16 @@ class Dispatch:
     async def _complain(self, text: str) -> None:
         """Post a TEC_Error; where reception is away it is in the log file at least."""
         _log.error("%s", text)
+        await self._post("TEC_Error", "", text)
+
+    async def _post(self, class_name: str, severity: str, text: str) -> None:
+        slots = {"msg": text, "source": "TEC", "hostname": self._context.config.server.name}
+        slots |= {"severity": severity} if severity else {}
         try:
             async with asyncio.timeout(_COMPLAINT):
                 reception = await RpcClient.connect(self._context.runtime / "reception.sock")
                 try:
-                    await reception.call("notice", ["TEC_Error", {"msg": text, "source": "TEC"}])
+                    await reception.call("notice", [class_name, slots])
                 finally:
                     reception.close()
         except (OSError, Refused, TimeoutError) as error:
@@ -170,16 +182,35 @@ class Dispatch:
 
     async def _retried(self, call: Any, *arguments: Any, **named: Any) -> Any:
         """Until it works: a locked database is a stale writer to end, anything else that may pass is waited for."""
-        while True:
-            try:
-                result = await call(*arguments, **named)
-            except RepositoryLocked as error:
-                await self._end_stale_writer(error)
-            except RepositoryUnavailable as error:
-                await self._away(error)
-            else:
-                self._context.progress[Word.REPOSITORY_ERROR_SINCE] = 0
-                return result
+        progress, me = self._context.progress, object()
+        self._began(me)
+        try:
+            while True:
+                try:
+                    result = await call(*arguments, **named)
+                except RepositoryLocked as error:
+                    if not await self._fencing.end_writer():
+                        await self._away(error)
+                except RepositoryUnavailable as error:
+                    self._fencing.settled()
+                    await self._away(error)
+                else:
+                    if progress[Word.REPOSITORY_ERROR_SINCE]:
+                        progress[Word.REPOSITORY_ERROR_SINCE] = 0
+                        self._fencing.settled()
+                        _log.info("the repository answers again")
+                    return result
+        finally:
+            self._ended(me)
+
+    def _began(self, call: object) -> None:
+        """The page says since when the oldest of what is under way has been."""
+        self._under_way[call] = boot_us()
+        self._context.progress[Word.TRANSACTION_SINCE] = min(self._under_way.values())
+
+    def _ended(self, call: object) -> None:
+        del self._under_way[call]
+        self._context.progress[Word.TRANSACTION_SINCE] = min(self._under_way.values(), default=0)
 
     async def _away(self, error: Exception) -> None:
         progress = self._context.progress
@@ -187,23 +218,6 @@ class Dispatch:
             progress[Word.REPOSITORY_ERROR_SINCE] = boot_us()
             _log.warning("the repository is away, events wait in the log: %s", error)
         await asyncio.sleep(_RETRY)
-
-    async def _end_stale_writer(self, error: Exception) -> None:
-        """The server of an earlier epoch sits on the database's lock: if it is on this host, end it (takeover)."""
-        for number in range(self._context.epoch - 1, max(0, self._context.epoch - _OLDER), -1):
-            try:
-                fenced = kill_stale(epochs.read(self._context.instance.ha, number))
-            except FileNotFoundError:
-                continue
-            except FenceFailed as failed:
-                _log.error("%s", failed)
-                continue
-            if fenced is Fenced.KILLED:
-                _log.warning("the stale writer of epoch %d held the database and was killed", number)
-                return
-            if fenced is Fenced.ELSEWHERE:
-                _log.error("the stale writer of epoch %d holds the database on another machine: fence it", number)
-        await self._away(error)
 
     # -- requests ---------------------------------------------------------------------------------------------------
 

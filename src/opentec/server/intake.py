@@ -17,7 +17,7 @@ from opentec.log.clock import LogClock
 from opentec.log.errors import LogError, LogFull
 from opentec.log.writer import Chunk, LogWriter
 from opentec.server import hooks
-from opentec.server.progress import Progress, Word
+from opentec.server.progress import Progress, Word, boot_us
 from opentec.server.receiver import Connection
 
 _log = logging.getLogger(__name__)
@@ -39,11 +39,15 @@ class Intake:
         max_connections: int,
         window: int,
         backlog: int,
+        slow: float = 1.0,
     ) -> None:
-        """`superseded` is asked after every fdatasync; when it says yes, `run` raises Superseded."""
+        """`superseded` is asked after every fdatasync; when it says yes, `run` raises Superseded.
+
+        `slow`: seconds from which on making records durable counts as slow.
+        """
         self.writer, self.clock, self.classes, self.progress = writer, clock, classes, progress
         self.parser = EventParser(classes)
-        self._superseded = superseded
+        self._superseded, self._slow_us = superseded, round(slow * 1e6)
         self.max_event, self._max_connections, self._window, self._backlog = max_event, max_connections, window, backlog
         self._connections: set[Connection] = set()
         self._of_sender: dict[bytes, Connection] = {}
@@ -252,10 +256,24 @@ class Intake:
         """Make chunks durable. While the disk has no room for a segment, nothing is read and nothing is answered."""
         while True:
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._pool, self.writer.write, chunks)
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._write_timed, chunks)
             except LogFull as error:
                 self.hold(str(error))
                 await asyncio.sleep(_FULL_RETRY)
+
+    def _write_timed(self, chunks: list[Chunk]) -> int:
+        """In the writing thread; the page says since when, so that the master sees a disk that hangs."""
+        progress = self.progress
+        began = progress[Word.SYNC_SINCE] = boot_us()
+        try:
+            hooks.reach("rx.syncing")
+            return self.writer.write(chunks)
+        finally:
+            ended = boot_us()
+            progress[Word.SYNC_SINCE], progress[Word.SYNC_LAST] = 0, ended - began
+            if ended - began > self._slow_us:
+                progress[Word.SLOW_SYNC], progress[Word.SLOW_SYNC_AT] = ended - began, ended
+                _log.warning("the disk took %.2f s to make records durable", (ended - began) / 1e6)
 
     def _check_epoch(self) -> None:
         if not hooks.unsafe("no-epoch-check-rx") and self._superseded():
@@ -269,6 +287,17 @@ class Intake:
     def _acknowledge(self, answers: list[tuple[Connection, int]]) -> None:
         for connection, sequence in answers:
             connection.acknowledge(sequence, self.writer.epoch, self._window)
+
+    def close_idle(self, limit: float) -> int:
+        """Close the connections that have sent nothing for `limit` seconds; gives how many.
+
+        Not while sockets are not read: then it is the server that does not listen.
+        """
+        since = boot_us() - round(limit * 1e6)
+        idle = [] if self.paused else [one for one in self._connections if one.heard < since]
+        for connection in idle:
+            connection.close_idle(limit)
+        return len(idle)
 
     # -- back-pressure ----------------------------------------------------------------------------------------------
 

@@ -15,24 +15,30 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import opentec
 from opentec.events.records import name_of
 from opentec.ha import epochs, marks
+from opentec.ha.disk import Trial
 from opentec.ha.errors import LeaseDirectoryError, LeaseLost
-from opentec.ha.lease import PRESETS, Lease
+from opentec.ha.lease import Lease
 from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
 from opentec.log.codec import parse_segment_name
 from opentec.log.segments import bytes_between, segment_paths
+from opentec.server import hooks, report
 from opentec.server.child import Context
 from opentec.server.config import Config
 from opentec.server.errors import Refused, ServerError
+from opentec.server.health import Limits, Reason, Vitals, judge
 from opentec.server.instance import Instance
+from opentec.server.notify import Notifier
 from opentec.server.progress import CHILDREN, Progress, Word, boot_us
 from opentec.server.rpc import Peer, RpcClient, RpcServer
 from opentec.server.supervisor import GiveUp, Supervisor
+from opentec.server.takeover import first_notice
 
 _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -40,6 +46,9 @@ _WATCH: Final = 0.25
 _DRAIN: Final = 10.0
 _QUARANTINE: Final = 5.0  # seconds that reception has for it, and for a notice
 _LOOK: Final = 0.05  # seconds between a standby's looks at the lease
+_TRIAL: Final = 10.0  # seconds between a standby's trials of its disks
+_WARM_US: Final = 500_000  # microseconds between a standby's looks at which rule base is active
+_TRIAL_LIMIT: Final = 10.0  # seconds after which a disk hangs
 
 EXIT_REJOIN: Final = 75  # another node took over: this one stands by again
 EXIT_GAVE_WAY: Final = 76  # this node's own fault: it stands by again after a pause
@@ -62,25 +71,35 @@ class Master:
         skip_to_log: bool = False,
         cool_off: float = 0.0,
         load_rule_base: Callable[[], Any] | None = None,
+        active_hash: Callable[[], str | None] | None = None,
         activates: bool = True,
+        refused: str = "",
+        claimed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ready` is called when this node serves or stands by. `load_rule_base` gives the active one at a takeover.
+        """`ready` is called when this node serves or stands by, `claimed` when it holds the lease or waits for it.
 
-        `activates`: this start chose `rule_base`; else, and at a takeover, the log's last one rules.
+        `load_rule_base` gives the active one while this node stands by, `active_hash` says which that is. `activates`:
+        this start chose `rule_base`; else, and at a takeover, the log's last one rules. `refused`: why the rule base
+        that this start was to activate is not at work.
         """
         self._instance, self._config, self._node = instance, config, node
-        self._rule_base, self._notices, self._ready = rule_base, notices, ready
-        self._load_rule_base, self._activates = load_rule_base, activates
+        self._notifier = Notifier()
+        self._rule_base, self._notices, self._ready = rule_base, notices, self._notifier.before(ready)
+        self._load_rule_base, self._active_hash, self._activates = load_rule_base, active_hash, activates
+        self._refused, self._lease_settled = refused, claimed
         self._cool_off, self._selector = cool_off, selector
         self._repository_epoch, self._skip_to_log = repository_epoch, skip_to_log
-        self._preset = PRESETS[config.ha.heartbeat]
+        self._preset = config.ha.preset
         self._state = "starting"
         self._progress = Progress()
         self._supervisor: Supervisor | None = None
         self._lease: Lease | None = None
         self._context: Context | None = None
-        self._started = self._moving_at = boot_us()
-        self._last_committed = 0
+        self._started = boot_us()
+        self._vitals = Vitals(self._progress, Limits.of(config))
+        self._warnings = report.warnings_of(instance, config)
+        self._disk_trouble = ""  # of a node that stands by
+        self._warm_at = 0
         self._stop = asyncio.Event()
         self._stop_kind = ""
         self._failure: GiveUp | None = None
@@ -108,6 +127,7 @@ class Master:
 
     def _asked_to_stop(self, kind: str) -> None:
         self._stop_kind = self._stop_kind or kind
+        self._notifier.stopping()
         self._stop.set()
 
     # -- standby ----------------------------------------------------------------------------------------------------
@@ -116,9 +136,27 @@ class Master:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
         watch = Watch(self._instance.ha, self._node, self._preset)
         not_before = boot_us() + int(self._cool_off * 1e6)
+        trial = Trial(self._disks(), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
+        try:
+            return await self._watch_lease(watch, not_before, trial)
+        finally:
+            trial.close()
+
+    def _tell_systemd(self) -> None:
+        self._notifier.look(lambda: self._state, lambda: self._causes(self._waiting()))
+
+    def _disks(self) -> list[Path]:
+        local = [Path(folder) for folder in self._config.ha.local_disks]
+        return [self._instance.ha, self._instance.rx, *local]
+
+    async def _watch_lease(self, watch: Watch, not_before: int, trial: Trial) -> bool:
         trouble = ""
         while not self._stop.is_set():
             try:
+                if self._state == "standby":
+                    self._tell_systemd()
+                    self._try_disks(trial)
+                    self._keep_warm()
                 ended = self._look(watch, not_before)
                 trouble = ""
             except LeaseDirectoryError as error:
@@ -134,6 +172,26 @@ class Master:
             await asyncio.sleep(_LOOK)
         return False
 
+    def _try_disks(self, trial: Trial) -> None:
+        """A node whose own disk fails must not take over: it could not write."""
+        before, self._disk_trouble = self._disk_trouble, trial.look(time.monotonic())
+        if self._disk_trouble != before:
+            _log.warning("%s", f"not ready to take over: {self._disk_trouble}" if self._disk_trouble else "ready again")
+
+    def _keep_warm(self) -> None:
+        """Have the active rule base compiled before it is needed; what fails here is told when it matters."""
+        if self._load_rule_base is None or boot_us() < self._warm_at:
+            return
+        self._warm_at = boot_us() + _WARM_US
+        with contextlib.suppress(OSError, ServerError):
+            if not self._is_warm():
+                self._rule_base = self._load_rule_base()
+                _log.info("rule base %s (%s) is loaded", self._rule_base.name, self._rule_base.content_hash[:12])
+
+    def _is_warm(self) -> bool:
+        """Is the rule base in memory the active one?"""
+        return self._active_hash is not None and self._active_hash() == self._rule_base.content_hash
+
     def _look(self, watch: Watch, not_before: int) -> bool | None:
         """One look at the lease: True when it was claimed, False when this node shall rest, None to look again."""
         directory = self._instance.ha
@@ -141,8 +199,7 @@ class Master:
             _log.info("the logical server was stopped: this node rests too")
             return False
         decision = watch.decide()
-        if decision is not None and boot_us() >= not_before:
-            started = boot_us()
+        if decision is not None and boot_us() >= not_before and not self._disk_trouble:
             lease = Lease.claim(
                 directory,
                 self._node,
@@ -152,10 +209,14 @@ class Master:
             )
             if lease is not None:
                 self._lease = lease
-                self._claimed(decision, started)
+                self._lease_settled()
+                self._claimed(decision)
                 return True
         elif self._state == "starting" and boot_us() >= not_before:
             self._state = "standby"
+            self._lease_settled()
+            gc.collect()
+            gc.freeze()  # now, so that a takeover forks at once
             active = epochs.newest(directory)
             _log.info("standing by for %s", active.node if active else "nobody")
             self._ready({"state": "standby", "active": active.node if active else ""})
@@ -167,37 +228,21 @@ class Master:
             (key[0] for path in segment_paths(self._instance.rx) if (key := parse_segment_name(path.name))), default=0
         )
 
-    def _claimed(self, decision: Decision, now: int) -> None:
+    def _claimed(self, decision: Decision) -> None:
         """Put together what the notice will say, and what the four processes need to know."""
         assert self._lease is not None
-        epoch, before, last_logged = self._lease.epoch, decision.holder, self._last_logged()
-        if self._load_rule_base is not None and self._state == "standby":
+        if self._load_rule_base is not None and self._state == "standby" and not self._is_warm():
             self._rule_base = self._load_rule_base()
-        if before is None or not last_logged or marks.ended_cleanly(self._instance.ha, before.number):
-            takeover: dict[str, Any] = {
-                "class": "TEC_Start",
-                "msg": f"server {self._config.server.name} starts on node {self._node}",
-                "epoch": epoch,
-                "node": self._node,
-            }
-        else:
-            planned = marks.switch_requested(self._instance.ha, before.number) is not None
-            reason = "planned switch" if planned else decision.reason
-            gap = 0.0
-            with contextlib.suppress(OSError):
-                gap = max(0.0, time.time() - before.path.stat().st_mtime)  # the last beat is its last write
-            takeover = {
-                "class": "TEC_Failover",
-                "msg": f"{before.node or 'unknown'} -> {self._node}: {reason}",
-                "epoch": epoch,
-                "from_node": before.node,
-                "to_node": self._node,
-                "reason": reason,
-                "gap": round(gap, 3),
-                "skipped_epochs": max(0, epoch - last_logged - 1),
-                "rule_base": self._rule_base.content_hash,
-            }
-        takeover |= {"source": "TEC", "hostname": self._config.server.name}
+        epoch = self._lease.epoch
+        takeover = first_notice(
+            self._instance.ha,
+            decision,
+            server=self._config.server.name,
+            node=self._node,
+            epoch=epoch,
+            last_logged=self._last_logged(),
+            rule_base=self._rule_base.content_hash,
+        )
         _log.info("epoch %d is ours: %s", epoch, decision.reason)
         self._context = Context(
             self._instance,
@@ -217,10 +262,11 @@ class Master:
 
     async def _serve(self) -> int:
         assert self._context is not None and self._lease is not None
+        if self._state != "standby":
+            gc.collect()
+        gc.freeze()
         self._state = "starting"
         (self._context.runtime / "fatal").unlink(missing_ok=True)
-        gc.collect()
-        gc.freeze()
         self._supervisor = Supervisor(self._context, self._quarantine, self._post)
         self._supervisor.start_all()
         tasks = [
@@ -245,25 +291,50 @@ class Master:
 
     async def _beating(self) -> None:
         assert self._lease is not None
-        drop_old_epochs(self._instance.ha)
+        with contextlib.suppress(OSError, LeaseDirectoryError):  # the beat says it better
+            drop_old_epochs(self._instance.ha)
         while True:
+            begun = boot_us()
             try:
                 self._lease.beat()
             except LeaseLost as error:
                 raise GiveUp("superseded", str(error)) from error
             except OSError as error:
-                if self._lease.overdue(self._preset):
+                if self._lease.overdue(self._preset) and not hooks.unsafe("no-self-demotion"):
                     raise GiveUp("demote", f"the lease cannot be renewed: {error}") from error
+            else:
+                took = boot_us() - begun
+                if took > self._preset.step_down_us and not hooks.unsafe("no-self-demotion"):
+                    raise GiveUp("demote", f"renewing the lease took {took / 1e6:.1f} s: the disk hangs")
             await asyncio.sleep(self._preset.beat_us / 1e6)
 
     async def _watching(self) -> None:
         assert self._supervisor is not None
         while True:
-            await asyncio.sleep(_WATCH)
+            await asyncio.sleep(min(_WATCH, self._preset.beat_us / 4e6))
             self._supervisor.watch()
-            committed = self._progress[Word.COMMITTED]
-            if committed != self._last_committed or committed >= self._progress[Word.DURABLE]:
-                self._last_committed, self._moving_at = committed, boot_us()
+            self._vitals.look(self._waiting)
+            self._tell_systemd()
+            self._watch_disk()
+
+    def _watch_disk(self) -> None:
+        """A disk that takes too long: this node acknowledges nothing, and another one may do better."""
+        limit = self._config.disk_limit
+        if not limit or hooks.unsafe("no-self-demotion"):
+            return
+        progress, now = self._progress, boot_us()
+        # reception that itself shows no sign of life is hung, and that is the supervisor's affair
+        if now - progress[Word.BEAT_RECEPTION] > max(limit / 2, 0.5) * 1e6:
+            return
+        for word, what in ((Word.SYNC_SINCE, "making records durable"), (Word.PROBE_SINCE, "a trial write")):
+            since = progress[word]
+            if since and now - since > limit * 1e6:
+                raise GiveUp("demote", f"{what} has taken longer than {limit:.3g} s: the disk hangs")
+
+    def _waiting(self) -> int:
+        """Bytes of the log that are not committed."""
+        progress = self._progress
+        return bytes_between(self._instance.rx, progress[Word.COMMITTED], progress[Word.DURABLE])
 
     async def _reaping(self) -> None:
         assert self._supervisor is not None
@@ -325,16 +396,24 @@ class Master:
     def _give_up(self, error: GiveUp) -> int:
         assert self._lease is not None and self._supervisor is not None
         _log.error("%s: %s", error.kind, error.reason)
-        self._supervisor.end_all()
         self._failure = error
+        if error.kind == "demote":
+            return self._give_way(error.reason)
+        self._supervisor.end_all()
         if error.kind == "superseded":
             return EXIT_REJOIN
-        if error.kind == "demote":
-            with contextlib.suppress(LeaseDirectoryError):
-                marks.request_switch(self._instance.ha, self._lease.epoch)
-            return EXIT_GAVE_WAY
         self._ready({"state": "failed", "reason": error.reason})
         return 1
+
+    def _give_way(self, reason: str) -> int:
+        """Let the standby have the lease now: a process that waits for a hung disk ends only when that answers."""
+        assert self._lease is not None and self._supervisor is not None
+        left = self._supervisor.end_all(patience=(self._preset.ttl_us - self._preset.step_down_us) / 2e6)
+        marks.mark_gave_way(self._instance.ha, self._lease.epoch, reason)
+        self._lease.release()
+        if left:
+            _log.error("still waiting for the disk, and killed: pid %s", ", ".join(map(str, left)))
+        return EXIT_GAVE_WAY
 
     # -- control socket ---------------------------------------------------------------------------------------------
 
@@ -352,27 +431,22 @@ class Master:
     def status(self) -> dict[str, Any]:
         """Everything that `tec status` shows. Healthy is progress, not processes (redbook appendix C)."""
         progress, now = self._progress, boot_us()
-        reasons: list[str] = []
         processes: dict[str, Any] = {"tec_master": {"pid": os.getpid(), "beat": 0.0}}
-        if self._supervisor is not None:
-            for child in self._supervisor.children:
-                silent = (now - progress[Word.BEAT_RECEPTION + child.number]) / 1e6
-                processes[f"tec_{child.name}"] = {"pid": child.pid, "beat": round(silent, 2)}
-                if not child.pid:
-                    reasons.append(f"tec_{child.name} is not running")
-                elif silent > max(2.0, self._config.supervision.hang_after / 2):
-                    reasons.append(f"tec_{child.name} shows no sign of life for {silent:.0f} s")
-                elif not progress[Word.READY_RECEPTION + child.number]:
-                    reasons.append(f"tec_{child.name} is not ready yet")
-        waiting = bytes_between(self._instance.rx, progress[Word.COMMITTED], progress[Word.DURABLE])
-        if self._state in ("up", "starting") and self._lease is not None:
-            reasons += self._trouble(now, waiting)
+        for child in self._supervisor.children if self._supervisor is not None else []:
+            silent = (now - progress[Word.BEAT_RECEPTION + child.number]) / 1e6
+            processes[f"tec_{child.name}"] = {"pid": child.pid, "beat": round(silent, 2)}
+        waiting = self._waiting()
+        causes = self._causes(waiting)
         return {
             "server": self._config.server.name,
             "node": self._node,
             "state": self._state,
-            "healthy": self._state == "up" and not reasons,
-            "reasons": reasons,
+            "healthy": self._state == "up" and not causes,
+            "reasons": [cause.text for cause in causes],
+            "causes": [
+                {"code": cause.code, "since": round(cause.since, 1), "restart": cause.restart} for cause in causes
+            ],
+            "warnings": self._warnings,
             "epoch": self._lease.epoch if self._lease else None,
             "version": opentec.__version__,
             "processes": processes,
@@ -383,13 +457,34 @@ class Master:
             "acknowledged": progress[Word.ACKED],
             "rejected": progress[Word.REJECTED],
             "log_bytes": progress[Word.RX_BYTES],
+            "disk": report.disk(progress),
             "programs_waiting": progress[Word.PROGRAMS],
             "forwards_waiting": progress[Word.FORWARDS],
             "recovered": bool(progress[Word.RECOVERED]),
+            "recovery": report.recovery(progress),
             "rule_base": self._rule_base_at_work(),
             "recent": list(self._supervisor.events) if self._supervisor else [],
             "uptime": round((now - self._started) / 1e6, 1),
         }
+
+    def _causes(self, waiting: int) -> list[Reason]:
+        """Why this node is not healthy, or would not take over."""
+        if self._disk_trouble:
+            return [Reason("disk", f"this node would not take over: {self._disk_trouble}", 0.0, False)]
+        if self._supervisor is None:
+            return []
+        pids = {child.name: child.pid for child in self._supervisor.children}
+        serving = self._state in ("up", "starting") and self._lease is not None
+        stayed, at_work = str(getattr(self._rule_base, "content_hash", ""))[:12], self._rule_base_at_work()
+        readings = self._vitals.readings(
+            pids,
+            waiting,
+            stale=report.stale_writer(self._instance, self._progress),
+            # whatever was activated since is what somebody wanted
+            refused=self._refused if at_work in ("", stayed) else "",
+        )
+        found = judge(readings, self._vitals.limits)
+        return found if serving else [reason for reason in found if reason.code in ("process", "hung", "not-ready")]
 
     def _rule_base_at_work(self) -> str:
         """What the rule process runs; "" before it runs any. A standby's is the one it would begin with."""
@@ -397,15 +492,3 @@ class Master:
             return str(getattr(self._rule_base, "content_hash", ""))[:12]
         at_work = self._progress[Word.RULE_BASE]
         return f"{at_work:012x}" if at_work else ""
-
-    def _trouble(self, now: int, waiting: int) -> list[str]:
-        progress, reasons = self._progress, []
-        away = progress[Word.REPOSITORY_ERROR_SINCE]
-        if away:
-            reasons.append(f"the repository does not answer for {(now - away) / 1e6:.0f} s; events wait in the log")
-        stuck = (now - self._moving_at) / 1e6
-        if waiting > 0 and stuck > self._config.supervision.stuck_after and not away:
-            reasons.append(f"events wait in the log and nothing was committed for {stuck:.0f} s")
-        if progress[Word.PAUSED]:
-            reasons.append("sockets are not read: the reception log or its disk is full")
-        return reasons

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from opentec.events.records import epoch_of, name_of
 from opentec.log.errors import LogError
 from opentec.log.segments import Segment, read_head, segments
+from opentec.rim.mounts import network_file_system
 from opentec.server.config import Config
 from opentec.server.errors import ServerError
 from opentec.server.instance import Instance
@@ -48,6 +49,15 @@ def standing(instance: Instance, config: Config) -> Standing:
                         f"the repository stands at {name_of(position)}, its epoch was sealed at {name_of(segment.end)}"
                     )
     return Standing(epoch, position, gap)
+
+
+def refuse_network(path: Path, allowed: bool) -> None:
+    """Raises ServerError when the repository lies on a network file system, unless the configuration takes the risk."""
+    if not allowed and (kind := network_file_system(path)):
+        raise ServerError(
+            f"{path} lies on a {kind} file system: SQLite's locks do not protect it there, and a failover may damage "
+            "it; move the repository to a local disk (rim.path), or set rim.allow_network_fs if losing it is acceptable"
+        )
 
 
 def _is_first(segment: Segment) -> bool:

@@ -42,6 +42,32 @@ class Word(IntEnum):
     FORWARDS = 24  # events of the outbox that wait for another server
     DUE = 20  # earliest timer, log time, 0 = none
     RULE_BASE = 25  # the first 12 hexadecimal digits of the rule base at work, as a number; 0 = none yet
+    REPOSITORY_TROUBLE = 26  # why it does not answer, a member of Trouble
+    FENCING = 27  # epoch whose holder keeps the database locked and cannot be ended from here; 0 = none
+    TRANSACTION_SINCE = 28  # the oldest transaction under way has been since; 0 = none is
+    SYNC_SINCE = 29  # records are being made durable since; 0 = none are
+    SYNC_LAST = 30  # microseconds that this took last
+    SLOW_SYNC = 31  # microseconds of the last one that was slow
+    SLOW_SYNC_AT = 32  # and when it ended
+    PROBE_SINCE = 33  # a disk is being tried out since; 0 = none is
+    REPLAYED = 34  # records processed of what the epoch before left behind
+    REPLAYED_TO = 35  # position up to which they are
+    REPLAY_END = 36  # position where that ends
+    REPLAY_BYTES = 37  # of records in it; 0 = nothing was left behind
+    REPLAYED_BYTES = 38
+    REPLAY_SINCE = 39
+    REPLAY_ENDED = 40  # when the last of it was committed; 0 = not yet
+
+
+class Trouble(IntEnum):
+    """Why the repository does not answer (Word.REPOSITORY_TROUBLE)."""
+
+    AWAY = 0  # disk full, read-only, I/O error, gone
+    LOCKED = 1  # another process holds its write lock
+    NO_COMMAND = 2  # so does a server on another host, and no fencing command is configured
+    ASKED = 3  # the fencing command was asked and has not ended
+    FAILED = 4  # it failed and is asked again
+    FENCED = 5  # it succeeded, and the lock is still held
 
 
 class Progress:

@@ -12,6 +12,7 @@ from opentec.eif.frame import Frame, FrameReader, Oversized
 from opentec.log.codec import FLAG_ONCE
 from opentec.log.table import generation_id, path_id
 from opentec.server import hooks
+from opentec.server.progress import boot_us
 
 if TYPE_CHECKING:
     from opentec.server.intake import Intake
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._files: dict[int, tuple[int, int]] = {}
         self.fenced = False
         self._unread = False  # the sender does not take its answers: it is not read either
+        self.heard = boot_us()  # when something came last
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------------------
 
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.fenced or self._transport is None:
             return
+        self.heard = boot_us()
         self._reader.feed(data)
         try:
             while frames := self._reader.frames():
@@ -192,6 +195,13 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         if self._transport is not None and not self._transport.is_closing() and not self._unread:
             self._transport.resume_reading()
+
+    def close_idle(self, limit: float) -> None:
+        """Nothing came for `limit` seconds: make room for others. Who has something to send connects again."""
+        if self._transport is not None and not self._unread:
+            peer = self._transport.get_extra_info("peername")
+            _log.info("connection from %s closed: it sent nothing for %.0f s", peer, limit)
+            self._transport.close()
 
     def close(self) -> None:
         if self._transport is not None:

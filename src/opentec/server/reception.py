@@ -33,6 +33,7 @@ from opentec.rules.rulebase import RuleBase
 from opentec.rules.traced import TraceError, TraceRequest
 from opentec.server import activation, hooks
 from opentec.server.child import Context, Demote, Fatal
+from opentec.server.disks import try_disks
 from opentec.server.errors import Refused
 from opentec.server.intake import Intake
 from opentec.server.progress import CHILDREN, Word
@@ -80,6 +81,7 @@ class Reception:
             max_connections=self._config.max_connections,
             window=self._config.window,
             backlog=self._config.backlog,
+            slow=context.config.ha.preset.ttl_us / 3e6,
         )
         self._rule: Peer | None = None
         self._rpc = RpcServer(context.runtime / "reception.sock", self._handle, gone=self._gone)
@@ -129,7 +131,9 @@ class Reception:
         await self._open_port()
         context.progress.ready(_ME)
         try:
-            await asyncio.gather(intake.run(), self._ticks(), self._housekeeping(), self._rpc.failed())
+            await asyncio.gather(
+                intake.run(), self._ticks(), self._housekeeping(), self._rpc.failed(), try_disks(context)
+            )
         except LogWriteFailed as error:
             raise Demote(str(error)) from error
 
@@ -323,6 +327,7 @@ class Reception:
                 self._intake.hold(f"the disk has {free >> 20} MiB free, less than rx.free_percent allows")
             else:
                 self._intake.hold("")
+            self._intake.close_idle(self._config.idle_limit)
             await self._retain()
 
     def _size(self) -> int:

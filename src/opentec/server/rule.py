@@ -13,7 +13,7 @@ import msgspec
 
 from opentec.events.errors import SourceErrors
 from opentec.events.image import EventKey
-from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of
+from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of, position_of
 from opentec.log.codec import DAMAGED
 from opentec.log.reader import LogReader, quarantined
 from opentec.rules.batching import BatchBuilder, timer_of_row
@@ -26,6 +26,7 @@ from opentec.server import hooks
 from opentec.server.child import Context, Fatal, Restart
 from opentec.server.errors import Refused
 from opentec.server.progress import CHILDREN, Word
+from opentec.server.recovery import Recovery
 from opentec.server.rpc import RpcClient
 from opentec.server.task import connect
 
@@ -73,6 +74,7 @@ class RuleProcess:
         self._wake = asyncio.Event()
         self._processed_since_start = 0
         self._replay_to = 0
+        self._recovery = Recovery(context.progress, context.instance.rx)
         self._interrupted: list[str] = []
         self._refused: tuple[int | None, str] | None = None
         self._out_of_step = ""
@@ -156,6 +158,7 @@ class RuleProcess:
         self._reader = LogReader(context.instance.rx, position)
         self._builder = BatchBuilder(position)
         context.progress[Word.PROCESSED] = position
+        self._recovery.begin(position, position_of(context.epoch, 0))
         context.progress[Word.DUE] = self._engine.next_due() or 0
         _log.info("primed at %s: %d events, %d timers", name_of(position), len(events), len(timers))
 
@@ -223,6 +226,8 @@ class RuleProcess:
             if builder.records >= self._batch or self._bytes >= _BATCH_BYTES:
                 self._flush(full=True)
         self._processed_since_start += len(records)
+        if self._recovery.active:
+            self._recovery.count(records)
         progress[Word.PROCESSED] = self._builder.after
         progress[Word.DUE] = self._engine.next_due() or 0
         return True
@@ -345,7 +350,8 @@ class RuleProcess:
     async def _recovered(self) -> None:
         """Say once for each failover that what the epoch before left behind is processed."""
         progress = self._context.progress
-        if progress[Word.RECOVERED] or self._builder.after < self._replay_to or self._sent or self._builder.records:
+        self._recovery.look()
+        if progress[Word.RECOVERED] or progress[Word.COMMITTED] < self._replay_to:
             return
         progress[Word.RECOVERED] = 1
         if self._context.takeover.get("class") == "TEC_Failover":

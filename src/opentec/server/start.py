@@ -18,20 +18,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from opentec.ha import epochs, marks
+from opentec.ha import epochs, marks, readers
+from opentec.ha.disk import Trial
 from opentec.rules.snapshots import CURRENT, SEEN, WAITING, clear_mark, read_mark, write_mark
+from opentec.server import hooks
 from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
 from opentec.server.instance import Instance, make_private
-from opentec.server.preflight import standing
+from opentec.server.preflight import refuse_network, standing
 
 _log = logging.getLogger("master")
 _COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to others
 _START_LIMIT: Final = 60.0
+_DISK_LIMIT: Final = 10.0  # seconds that the disks may take to answer
+_DISK_AGAIN: Final = 5.0  # seconds until a node whose disk failed looks again
+_READERS_LIMIT: Final = 15.0  # seconds that commands which read the files may take to end
 _BUSY_LIMIT: Final = 15.0  # seconds that another master may take to end or to answer
 
 Say = Callable[[dict[str, Any]], None]
+
+
+class DiskTrouble(ServerError):
+    """A disk that this node needs cannot be written, or does not answer."""
 
 
 class AlreadyRunning(ServerError):
@@ -57,6 +66,7 @@ def start_daemon(
         prepared.become_master(_writer(write_end))
     os.close(write_end)
     os.close(prepared.lock)  # the daemon holds it now
+    prepared.lease_settled()  # so it does this one
     os.waitpid(pid, 0)
     try:
         return _wait_for_word(read_end, instance, node)
@@ -139,16 +149,22 @@ class Prepared:
         self.repository_epoch = 0
         self.skip_to_log = False
         self.activates = False  # the rule base was chosen by this start, so the log gets to know it
+        self.refused = ""  # why the rule base that was to become active is not
+        self._alone: int | None = None  # no command reads the files until the lease is settled
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
-            if lock is None and self._lease_is_free():
+            self._require_disks()
+            if lock is None and self._is_alone():
+                refuse_network(self.config.repository_path(instance), self.config.rim.allow_network_fs)
                 self._compare_log(say, accept_gap)
                 marks.clear_stopped(instance.ha)
                 self.rule_base = self._choose_rule_base(say)
             else:
                 self.rule_base = self.active_rule_base(tried=True)
         except BaseException:
-            os.close(self.lock)
+            if lock is None:
+                os.close(self.lock)
+            self.lease_settled()
             raise
         self.selector = self._choose_selector(say)
         self._warn(say)
@@ -185,6 +201,43 @@ class Prepared:
         except (NotRunning, Refused):
             return ""
         return "" if state == "stopping" else state
+
+    def _require_disks(self) -> None:
+        """A node that cannot write does not stand by either. Raises ServerError."""
+        local = [Path(folder) for folder in self.config.ha.local_disks]
+        trial = Trial([self.instance.ha, self.instance.rx, *local], self.node, limit=_DISK_LIMIT)
+        try:
+            if trouble := trial.finish():
+                raise DiskTrouble(f"{trouble}; mend the disk, or check the mount and its free space")
+        finally:
+            trial.close()
+
+    def _is_alone(self) -> bool:
+        """True when nobody holds the lease, once no command reads the stopped server's files; none does then, until
+        the lease is settled. False when this node will stand by. Raises ServerError when a command reads too long.
+        """
+        end = time.monotonic() + _READERS_LIMIT
+        while self._lease_is_free():
+            self._alone = readers.take(self.instance.ha)
+            if self._alone is not None:
+                if self._lease_is_free():
+                    return True
+                self.lease_settled()
+            elif hooks.unsafe("no-reader-lock"):
+                return True
+            elif time.monotonic() > end:
+                raise ServerError(
+                    f"a command still reads the files of the stopped server, or another node is about to start: "
+                    f"`fuser {self.instance.ha / readers.NAME}` names it; end it and start again"
+                )
+            time.sleep(0.05)
+        return False
+
+    def lease_settled(self) -> None:
+        """This node holds the lease or stands by: commands see that by themselves from here on."""
+        if self._alone is not None:
+            os.close(self._alone)
+            self._alone = None
 
     def _compare_log(self, say: Callable[[str], None], accept_gap: bool) -> None:
         found = standing(self.instance, self.config)
@@ -232,6 +285,7 @@ class Prepared:
                 "hostname": self.config.server.name,
             }
             self.notices.append(("TEC_Error", slots))
+            self.refused = f"{what} was refused at the start, the one before stays active: {first}"
             clear_mark(rule_bases, WAITING)
             return self.active_rule_base(tried=True)
         write_mark(rule_bases, CURRENT, content_hash)
@@ -313,7 +367,10 @@ class Prepared:
                 skip_to_log=self.skip_to_log,
                 cool_off=cool_off,
                 load_rule_base=self.active_rule_base,
+                active_hash=self._current_hash,
                 activates=self.activates,
+                refused=self.refused,
+                claimed=self.lease_settled,
             )
             status = asyncio.run(master.run())
         except ServerError as error:
@@ -349,13 +406,21 @@ def _rejoin(arguments: list[str]) -> None:
 
     directory, node, pause, lock = arguments
     os.set_inheritable(int(lock), False)
-    try:
-        instance = Instance(Path(directory))
-        log_to_file(instance.logs(node) / "tec_master.log")
-        prepared = Prepared(instance, node, _log.warning, lock=int(lock))
-    except ServerError as error:
-        _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
-        sys.exit(1)
+    said = ""
+    while True:
+        try:
+            instance = Instance(Path(directory))
+            log_to_file(instance.logs(node) / "tec_master.log")
+            prepared = Prepared(instance, node, _log.warning, lock=int(lock))
+            break
+        except DiskTrouble as error:  # that of the disk for which it gave way, most likely
+            if str(error) != said:
+                said = str(error)
+                _log.error("node %s stands by again when this is mended: %s", node, error)
+            time.sleep(_DISK_AGAIN)
+        except ServerError as error:
+            _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
+            sys.exit(1)
     prepared.become_master(lambda word: None, float(pause))
 
 

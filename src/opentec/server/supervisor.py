@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -176,18 +177,34 @@ class Supervisor:
             await asyncio.sleep(0.01)
         return True
 
-    def end_all(self) -> None:
-        """End every child and what it left behind; returns when they are gone. SIGKILL: everything is made for that."""
+    def end_all(self, patience: float | None = None) -> list[int]:
+        """End every child and what it left behind; returns when they are gone. SIGKILL: everything is made for that.
+
+        With `patience`, after that many seconds at the latest: gives the pids of those that have not ended, since they
+        wait for a disk. They do nothing more of their own.
+        """
+        end = None if patience is None else time.monotonic() + patience
         for child in self.children:
-            self._end(child, signal.SIGKILL)
+            if child.pid:
+                child.killed_for = "stopped"
+                _kill(child.pid, signal.SIGKILL)
         while True:
             # the master is subreaper: what a program leaves behind becomes its child, generation after generation
-            for pid in _children_of(os.getpid()):
+            left = _children_of(os.getpid())
+            for pid in left:
                 _kill(pid, signal.SIGKILL)
             try:
-                os.waitpid(-1, 0)
+                pid, _ = os.waitpid(-1, 0 if end is None else os.WNOHANG)
             except ChildProcessError:
-                return
+                left = []
+                break
+            if not pid and end is not None:
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.005)
+        for child in self.children:
+            child.pid = 0
+        return left
 
     def _end(self, child: Child, number: signal.Signals) -> None:
         if child.pid:

@@ -1,0 +1,110 @@
+"""The fencing command: how a stale server on another host is ended (ha.md 4 (i), liveness).
+
+An argument list, run without a shell, with a time limit, and never twice at once on this host: the lock on one file is
+inherited by the command, so it lasts for as long as the command does, whatever becomes of who asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import fcntl
+import os
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from opentec.ha.epochs import EpochFile
+from opentec.ha.errors import FenceFailed
+
+PLACEHOLDERS: Final = ("node", "pid", "epoch", "address")
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_OUTPUT: Final = 1000  # bytes of the command's last words that are kept
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Fence(NamedTuple):
+    """What came of asking. `said` is the end of the command's output, or why it could not be run."""
+
+    done: bool
+    said: str
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Raises ValueError when the argument list holds a placeholder that there is not, or names no program."""
+    if command and not command[0].startswith("/"):
+        raise ValueError(f"the program {command[0]!r} must be named from the root, for example /usr/sbin/fence_ipmilan")
+    for word in command:
+        for name in _PLACEHOLDER.findall(word):
+            if name not in PLACEHOLDERS:
+                close = difflib.get_close_matches(name, PLACEHOLDERS, 1)
+                hint = f"did you mean {{{close[0]}}}?" if close else f"known are {', '.join(PLACEHOLDERS)}"
+                raise ValueError(f"{word!r}: there is no placeholder {{{name}}}; {hint}")
+
+
+def arguments(command: Sequence[str], file: EpochFile) -> list[str]:
+    """The argument list for one stale server. What a value holds is never looked at for placeholders again."""
+    values = {
+        "node": file.node,
+        "pid": str(file.pid),
+        "epoch": str(file.number),
+        "address": file.addresses[0] if file.addresses else "",
+    }
+    return [_PLACEHOLDER.sub(lambda found: values[found[1]], word) for word in command]
+
+
+async def fence(command: Sequence[str], file: EpochFile, limit: float, lock: Path) -> Fence | None:
+    """Run the fencing command for the server that `file` names, for `limit` seconds at most.
+
+    None when one runs already, asked by another process that uses the same `lock`. Only exit status 0 is success.
+    Raises FenceFailed when `lock` cannot be made.
+    """
+    try:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FenceFailed(f"{lock}: {error.strerror}; the fencing command cannot be asked") from error
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return None
+        return await _run(arguments(command, file), limit, held)
+    finally:
+        os.close(held)  # the command has its own, if it still runs
+
+
+async def _run(words: list[str], limit: float, lock: int) -> Fence:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"PATH": os.environ.get("PATH", _PATH), "LC_ALL": "C"},
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+    except (OSError, ValueError) as error:
+        return Fence(False, f"cannot run {words[0]}: {getattr(error, 'strerror', None) or error}")
+    assert process.stdout is not None
+    said = b""
+    try:
+        async with asyncio.timeout(limit):
+            while part := await process.stdout.read(4096):
+                said = (said + part)[-_OUTPUT:]
+            status = await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        return Fence(False, f"not done within {limit:g} s, killed. {_last_line(said)}".strip())
+    return Fence(status == 0, _last_line(said) if status == 0 else f"exit status {status}. {_last_line(said)}".strip())
+
+
+def _last_line(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:200] if lines else ""

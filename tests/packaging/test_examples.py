@@ -1,0 +1,174 @@
+"""The examples for Pacemaker, keepalived and Kubernetes: what can be checked here of what cannot be run here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from opentec.commands.main import build
+from tests.faults.harness import ROOT
+
+PACKAGING = ROOT / "packaging"
+TEC = Path(sys.executable).parent / "tec"
+SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+EXAMPLES = sorted((PACKAGING / "pacemaker").glob("*.crm"))
+KEEPALIVED = (PACKAGING / "keepalived" / "keepalived.conf").read_text()
+MANIFEST = PACKAGING / "kubernetes" / "opentec.yaml"
+
+
+def known_options(command: str) -> set[str]:
+    app = typer.main.get_command(build([command]))
+    command_object = app.commands[command]  # type: ignore[attr-defined]
+    return {option for parameter in command_object.params for option in parameter.opts}
+
+
+def check_command(words: list[str]) -> None:
+    """A command line of an example is one that `tec` would take."""
+    assert Path(words[0]).name == "tec"
+    unknown = [word for word in words[2:] if word.startswith("-")]
+    assert set(unknown) <= known_options(words[1]), words
+
+
+# -- Pacemaker --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_parameters_are_those_of_the_agents(example: Path) -> None:
+    text = re.sub(r"\\\n\s*", " ", example.read_text())
+    for name, line in re.findall(r"^primitive \S+ ocf:opentec:(\w+) (.*)$", text, flags=re.MULTILINE):
+        agent = (PACKAGING / "ocf" / name).read_text()
+        given = re.search(r"params (.*?) op ", line)
+        assert given is not None
+        assert set(re.findall(r"(\w+)=", given[1])) <= set(re.findall(r'<parameter name="(\w+)"', agent))
+        advised = dict(re.findall(r'<action name="(\w+)" timeout="(\d+)s"', agent))
+        for action, timeout in re.findall(r"op (\w+) (?:interval=\w+ )?timeout=(\d+)s", line):
+            assert int(timeout) >= int(advised[action]), f"{name} {action}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_no_example_goes_without_fencing(example: Path) -> None:
+    text = example.read_text()
+    assert "stonith-enabled=true" in text and "fencing_topology" in text and "stonith-enabled=false" not in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can show the agents to crmsh in a namespace")
+@pytest.mark.skipif(shutil.which("crm", path=SBIN) is None, reason="crmsh is not installed")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_crmsh_takes_the_example(tmp_path: Path, example: Path) -> None:
+    agents = tmp_path / "resource.d" / "opentec"
+    shutil.copytree(PACKAGING / "ocf", agents)
+    cib = tmp_path / "cib.xml"
+    cib.write_text(subprocess.run(["cibadmin", "--empty"], capture_output=True, text=True, check=True).stdout)
+    folder = "/usr/lib/ocf/resource.d"
+    steps = (
+        f"mount -t overlay overlay -o lowerdir={agents.parent}:{folder} {folder} && "
+        f"crm configure load update {example} && crm_verify -x {cib}"
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", steps],
+        env={**os.environ, "CIB_file": str(cib), "PATH": SBIN, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert 'provider="opentec"' in cib.read_text()
+
+
+# -- keepalived -------------------------------------------------------------------------------------------------------
+
+
+def test_keepalived_asks_what_tec_knows_and_says_that_it_does_not_fence() -> None:
+    script = re.search(r'script "(.*)"', KEEPALIVED)
+    assert script is not None
+    check_command(script[1].split()[2:])
+    assert "nopreempt" in KEEPALIVED and "No fencing" in KEEPALIVED and "state MASTER" not in KEEPALIVED
+
+
+@pytest.mark.skipif(shutil.which("keepalived", path=SBIN) is None, reason="keepalived is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="keepalived is for root")
+def test_keepalived_understands_the_sample(tmp_path: Path) -> None:
+    links = [path.name for path in Path("/sys/class/net").iterdir() if path.name != "lo"]
+    if not links:
+        pytest.skip("no network interface but loopback")
+    text = KEEPALIVED.replace("eth0", links[0]).replace("/opt/opentec/bin/tec", str(TEC))
+    text = text.replace("script_user opentec", "script_user root")  # there is no such user here
+
+    def check(text: str) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "keepalived.conf"
+        path.write_text(text)
+        command = [str(shutil.which("keepalived", path=SBIN)), "-t", "-f", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    done = check(text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert check(text.replace("nopreempt", "nopreemt")).returncode != 0, "it would say what is wrong"
+
+
+# -- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+def manifests() -> dict[str, Any]:
+    found = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
+    assert len({document["kind"] for document in found}) == len(found)
+    return {document["kind"]: document for document in found}
+
+
+def test_one_replica_and_a_volume_for_one() -> None:
+    spec = manifests()["StatefulSet"]["spec"]
+    assert spec["replicas"] == 1
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"], "never SQLite on a volume that several nodes write"
+
+
+def test_names_and_ports_fit_together() -> None:
+    found = manifests()
+    spec = found["StatefulSet"]["spec"]
+    template = spec["template"]
+    assert spec["selector"]["matchLabels"] == template["metadata"]["labels"] == found["Service"]["spec"]["selector"]
+    assert spec["serviceName"] == found["Service"]["metadata"]["name"]
+    (port,) = found["Service"]["spec"]["ports"]
+    (container,) = template["spec"]["containers"]
+    assert port["targetPort"] in [entry["name"] for entry in container["ports"]]
+    volumes = {volume["name"] for volume in template["spec"]["volumes"]}
+    volumes |= {claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]}
+    for one in (container, *template["spec"]["initContainers"]):
+        assert {mount["name"] for mount in one["volumeMounts"]} <= volumes
+        assert (
+            one["securityContext"]["readOnlyRootFilesystem"] and not one["securityContext"]["allowPrivilegeEscalation"]
+        )
+    configs = [volume["configMap"]["name"] for volume in template["spec"]["volumes"] if "configMap" in volume]
+    assert configs == [found["ConfigMap"]["metadata"]["name"]]
+
+
+def test_probes_are_commands_of_tec_with_a_deadline_of_their_own() -> None:
+    (container,) = manifests()["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        probe = container[name]
+        words = probe["exec"]["command"]
+        check_command(words)
+        assert float(words[words.index("--timeout") + 1]) < probe["timeoutSeconds"]
+    live = container["livenessProbe"]
+    assert "--live" in live["exec"]["command"]
+    assert live["periodSeconds"] * live["failureThreshold"] > 2 * 10, "the master mends what hangs after 10 s by itself"
+
+
+def test_the_configuration_is_one_that_a_server_takes(tmp_path: Path) -> None:
+    directory = tmp_path / "tec"
+    for command in (
+        ["init", str(directory), "--name", "tec"],
+        ["config", "check", "-d", str(directory)],
+    ):
+        done = subprocess.run([str(TEC), *command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (directory / "tec_server.toml").write_text(manifests()["ConfigMap"]["data"]["tec_server.toml"])
