@@ -173,3 +173,17 @@ def test_a_mark_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(marks.LeaseDirectoryError, match=r"stopped\.1: No space left"):
         marks.mark_stopped(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_takes_over_from_a_newer_version(tmp_path: Path, clock: FakeClock) -> None:
+    newer = Lease.claim(tmp_path, "black", [], 0, version=3)
+    assert newer is not None
+    newer.release()
+    older, same = (Watch(tmp_path, "brown", PRESET, version=version, clock=clock) for version in (2, 3))
+    assert pass_time(older, clock, 10_000_000) == []
+    assert older.newer is not None
+    assert (older.newer.number, older.newer.version) == (1, 3)
+    decision = same.decide()
+    assert decision is not None
+    assert decision.reason == "lock free"
+    assert same.newer is None

@@ -158,3 +158,16 @@ def test_a_newer_log_is_refused_by_name(old: OldInstance) -> None:
     assert done.returncode != 0
     assert f"format version {VERSION + 1}; this program reads version {VERSION}" in done.stderr + old.logs()
     assert not old.left()
+
+
+def test_a_node_that_is_older_than_the_one_at_work_does_not_start(old: OldInstance) -> None:
+    old.start()
+    old.kill_all()
+    newest = sorted((old.directory / "ha").glob("epoch.*"), key=lambda path: int(path.suffix[1:]))[-1]
+    text = newest.read_bytes()
+    assert f'"version": {SCHEMA_VERSION}'.encode() in text
+    newest.write_bytes(text.replace(f'"version": {SCHEMA_VERSION}'.encode(), b'"version": 9'))
+    done = old.tec("start", node="black")
+    assert done.returncode != 0
+    assert f"writes version 9 of the repository, this opentec version {SCHEMA_VERSION}" in done.stderr
+    assert not old.left()

@@ -40,6 +40,7 @@ class EpochFile:
     boot_id: str = ""
     pid_namespace: str = ""
     addresses: tuple[str, ...] = ()
+    version: int = 1  # of what the holder writes to the repository; nobody of a lower one may take over from it
 
 
 def path_of(directory: Path, number: int) -> Path:
@@ -95,6 +96,7 @@ def read(directory: Path, number: int) -> EpochFile:
             str(holder["boot_id"]),
             str(holder["pid_namespace"]),
             tuple(str(address) for address in holder["addresses"]),
+            int(holder.get("version", 1)),
         )
     except (ValueError, KeyError, TypeError):
         return EpochFile(number, path)

@@ -72,12 +72,13 @@ class Lease:
         expect: int,
         *,
         repository_epoch: int = 0,
+        version: int = 1,
         clock: Callable[[], int] = boottime_us,
     ) -> Lease | None:
         """Take over from epoch `expect` (0 = nobody), which the caller found dead, hung, stopped or its own.
 
         The new number is one more than `expect` and `repository_epoch`, so that none is used twice even where files
-        were lost. `addresses` is where this server can be reached. None when somebody else was faster: look again.
+        were lost. `addresses` is where this server can be reached, `version` that of what it writes. None when somebody else was faster: look again.
         Raises LeaseDirectoryError; ValueError when node and addresses are too long.
         """
         number = 1 + max(expect, repository_epoch)
@@ -89,6 +90,7 @@ class Lease:
                 "boot_id": process.boot_id(),
                 "pid_namespace": process.pid_namespace(),
                 "addresses": list(addresses),
+                "version": version,
             }
         )
         if (epochs.numbers(directory) or [0])[-1] != expect:

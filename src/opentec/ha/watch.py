@@ -32,11 +32,16 @@ class Watch:
         preset: Preset,
         *,
         trust_locks: bool = True,
+        version: int | None = None,
         clock: Callable[[], int] = boottime_us,
     ) -> None:
-        """`trust_locks` is False where flock does not work between the nodes; then death is seen as a hang is."""
+        """`trust_locks` is False where flock does not work between the nodes; then death is seen as a hang is.
+
+        `version` is that of what this node would write; from a holder that wrote a higher one it does not take over.
+        """
         self._directory, self._node, self._preset = directory, node, preset
-        self._trust_locks, self._clock = trust_locks, clock
+        self._trust_locks, self._version, self._clock = trust_locks, version, clock
+        self.newer: EpochFile | None = None  # the holder that this node is too old to take over from
         self._seen: tuple[int, int] | None = None
         self._since = self._looked = clock()
         self._free: tuple[int, int] | None = None  # epoch, since when its lock is free
@@ -48,6 +53,9 @@ class Watch:
         if current is None:
             return Decision(0, "no server has run here", None)
         away, self._looked = now - self._looked, now
+        self.newer = current if self._version is not None and current.version > self._version else None
+        if self.newer is not None:
+            return None
         # who was stopped or suspended himself has not watched, so what he missed proves nothing
         if (current.number, current.counter) != self._seen or away > self._preset.ttl_us // 2:
             self._seen, self._since = (current.number, current.counter), now

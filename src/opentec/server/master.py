@@ -28,6 +28,7 @@ from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
 from opentec.log.codec import parse_segment_name
 from opentec.log.segments import bytes_between, segment_paths
+from opentec.rim.schema import SCHEMA_VERSION
 from opentec.server import hooks, report
 from opentec.server.child import Context
 from opentec.server.config import Config
@@ -99,6 +100,7 @@ class Master:
         self._vitals = Vitals(self._progress, Limits.of(config))
         self._warnings = report.warnings_of(instance, config)
         self._disk_trouble = ""  # of a node that stands by
+        self._too_old = ""  # the same
         self._warm_at = 0
         self._stop = asyncio.Event()
         self._stop_kind = ""
@@ -134,7 +136,7 @@ class Master:
 
     async def _stand_by(self) -> bool:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
-        watch = Watch(self._instance.ha, self._node, self._preset)
+        watch = Watch(self._instance.ha, self._node, self._preset, version=SCHEMA_VERSION)
         not_before = boot_us() + int(self._cool_off * 1e6)
         trial = Trial(self._disks(), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
         try:
@@ -199,6 +201,7 @@ class Master:
             _log.info("the logical server was stopped: this node rests too")
             return False
         decision = watch.decide()
+        self._outdated(watch)
         if decision is not None and boot_us() >= not_before and not self._disk_trouble:
             lease = Lease.claim(
                 directory,
@@ -206,6 +209,7 @@ class Master:
                 [self._config.nodes[self._node].listen],
                 decision.expect,
                 repository_epoch=max(self._last_logged(), self._repository_epoch),
+                version=SCHEMA_VERSION,
             )
             if lease is not None:
                 self._lease = lease
@@ -221,6 +225,21 @@ class Master:
             _log.info("standing by for %s", active.node if active else "nobody")
             self._ready({"state": "standby", "active": active.node if active else ""})
         return None
+
+    def _outdated(self, watch: Watch) -> None:
+        """A node that is older than the one at work is of no use as a standby, and says so (docs/upgrade.md)."""
+        if watch.newer is None:
+            self._too_old = ""
+            return
+        said = (
+            f"epoch {watch.newer.number} on node {watch.newer.node} writes version {watch.newer.version} of the "
+            f"repository, this opentec version {SCHEMA_VERSION}: install the newer opentec on this node, too"
+        )
+        if self._state == "starting":
+            raise ServerError(said)
+        if said != self._too_old:
+            self._too_old = said
+            _log.error("this node would not take over: %s", said)
 
     def _last_logged(self) -> int:
         """The newest epoch that has a segment: it got as far as opening its port."""
@@ -469,6 +488,8 @@ class Master:
 
     def _causes(self, waiting: int) -> list[Reason]:
         """Why this node is not healthy, or would not take over."""
+        if self._too_old:
+            return [Reason("version", f"this node would not take over: {self._too_old}", 0.0, False)]
         if self._disk_trouble:
             return [Reason("disk", f"this node would not take over: {self._disk_trouble}", 0.0, False)]
         if self._supervisor is None:
