@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from bench import default_bench, engine_bench, rim_bench, rules_bench, tester
+from bench import default_bench, engine_bench, gap_bench, rim_bench, rules_bench, tester
 from bench.calibrate import calibrate
 from bench.gaps import gaps
 from bench.report import AIM, render, verdict
@@ -44,6 +44,11 @@ def main() -> int:
         asyncio.run(rim_bench.main())
         return 0
     quick = arguments.quick
+    if arguments.part == "gap":
+        waiting = min(arguments.waiting, 20_000) if quick else arguments.waiting
+        figures = gap_bench.main(arguments.dir, rounds=1 if quick else arguments.rounds, waiting=waiting)
+        print(json.dumps(figures) if arguments.json else gap_bench.render(figures))
+        return 0
     rounds, seconds, faults = (1, 2.0, 1) if quick else (arguments.rounds, arguments.seconds, arguments.faults)
     selectors = list(SELECTORS)
     if problem := durable_rules_problem():
@@ -73,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=("server", "engine", "rules", "default", "tester", "rim"),
+        choices=("server", "gap", "engine", "rules", "default", "tester", "rim"),
         default="server",
         help="what to measure",
     )
@@ -86,6 +91,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=10, metavar="N", help="kills, and as many hangs (default 10)")
     parser.add_argument(
         "--sustained", type=float, default=60.0, metavar="S", help="of one long load, 0 = none (default 60)"
+    )
+    parser.add_argument(
+        "--waiting",
+        type=int,
+        default=gap_bench.WAITING,
+        metavar="N",
+        help="gap: events that wait at a start, 0 = none (default %(default)s)",
     )
     parser.add_argument("--dir", default="/var/tmp", metavar="DIR", help="on the disk to measure (default /var/tmp)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

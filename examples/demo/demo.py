@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(1, str(ROOT))  # the fault tests' sender and log reader, which share no code with the server
 
 from count import Fault, Sums, Tale, as_json, count, table  # noqa: E402
-from nodes import NODES, PATIENCE, Demo, DemoFailed  # noqa: E402
+from nodes import ENDING, NODES, PATIENCE, Demo, DemoFailed  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from samplelog import repeated, sample  # noqa: E402
@@ -35,7 +35,6 @@ SECONDS: Final = 26.0  # in which the log grows
 SHORTEST: Final = 12.0
 HANG: Final = 3.0  # seconds of SIGSTOP; the time-to-live of the fast lease is 1 s
 RATE: Final = 50.0  # heartbeats a second, by which the service is measured
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NAMED: Final = 10  # of each kind of trouble that are printed
 
 
@@ -243,11 +242,11 @@ def _clean_end(folder: Path) -> Iterator[Demo]:
         raise KeyboardInterrupt
 
     demo = Demo(folder)
-    handlers = {number: signal.signal(number, interrupted) for number in _ENDING}
+    handlers = {number: signal.signal(number, interrupted) for number in ENDING}
     try:
         yield demo
     finally:
-        for number in _ENDING:
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
         try:
             demo.close()

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from opentec.shipped import shipped
 
 NODES: Final = ("black", "brown")
 MARK: Final = "made-by-demo"
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE: Final = 40.0  # seconds that anything may take on a busy machine
 _CONF: Final = """\
 # made by the demo; docs/adapters.md describes every keyword
@@ -101,7 +102,7 @@ class Demo:
 
     def tec(self, *arguments: str) -> str:
         """Run `tec`; gives what it printed. Raises DemoFailed with what it says when it fails."""
-        return _output([sys.executable, "-m", "opentec.commands.main", *arguments], f"tec {' '.join(arguments)}")
+        return output([sys.executable, "-m", "opentec.commands.main", *arguments], f"tec {' '.join(arguments)}")
 
     def start(self, node: str) -> dict[str, Any]:
         word: dict[str, Any] = json.loads(self.tec("start", "-d", str(self.directory), "--node", node, "--json"))
@@ -111,25 +112,25 @@ class Demo:
         self.tec("stop", "-d", str(self.directory))
 
     def start_adapter(self) -> None:
-        with (self.folder / "adapter" / "output").open("ab") as output:
+        with (self.folder / "adapter" / "output").open("ab") as said, uninterrupted():
             self._adapter = subprocess.Popen(
                 [*_ADAPTER, "-c", str(self.conf), "--foreground"],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=said,
+                stderr=said,
                 start_new_session=True,  # Ctrl-C is the demo's to handle
             )
 
     def check_adapter(self) -> None:
         """Raises DemoFailed when the adapter has ended."""
         if self._adapter is not None and self._adapter.poll() is not None:
-            output = (self.folder / "adapter" / "output").read_text(errors="replace")[-2000:]
-            raise DemoFailed(f"the adapter ended with exit status {self._adapter.returncode}:\n{output}")
+            said = (self.folder / "adapter" / "output").read_text(errors="replace")[-2000:]
+            raise DemoFailed(f"the adapter ended with exit status {self._adapter.returncode}:\n{said}")
 
     def drain_adapter(self) -> None:
         """End the adapter, then let it read to the end of the log once more, until everything is acknowledged."""
         self._end_adapter()
-        _output([*_ADAPTER, "-c", str(self.conf), "--once", "--wait", f"{PATIENCE:.0f}"], "tecad_logfile --once")
+        output([*_ADAPTER, "-c", str(self.conf), "--once", "--wait", f"{PATIENCE:.0f}"], "tecad_logfile --once")
 
     def _end_adapter(self) -> None:
         if self._adapter is not None:
@@ -229,16 +230,34 @@ class Demo:
 _ADAPTER: Final = [sys.executable, "-m", "opentec.commands.main", "adapter", "logfile"]
 
 
-def _output(command: list[str], shown: str) -> str:
-    """What a command prints. Ctrl-C does not reach it: a start that was cut off could not be found and ended."""
-    with subprocess.Popen(
-        command,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as running:
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and its like wait for the end of the block: a start that was cut off could not be found and ended."""
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+def output(command: list[str], shown: str, variables: Mapping[str, str] | None = None) -> str:
+    """What a command prints, with `variables` added to its environment. Raises DemoFailed, which calls it `shown`."""
+    with (
+        uninterrupted(),
+        subprocess.Popen(
+            command,
+            env={**os.environ, **(variables or {})},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as running,
+    ):
         try:
             printed, _ = running.communicate(timeout=90)
         except subprocess.TimeoutExpired:

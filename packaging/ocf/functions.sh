@@ -64,7 +64,8 @@ find_processes() {
 	for _file in $(grep -aslF -e "$_wanted" /proc/[0-9]*/cmdline); do
 		_line=$({ tr '\0' ' ' <"$_file" | sed 's/ *$//'; } 2>/dev/null)
 		"$_match" "$_line" || continue
-		[ "$(stat -c %u "$_file" 2>/dev/null)" = "$_uid" ] || continue
+		# a user that cannot be looked up at the moment must not make what runs look stopped
+		[ -z "$_uid" ] || [ "$(stat -c %u "$_file" 2>/dev/null)" = "$_uid" ] || continue
 		_pid=${_file#/proc/}
 		echo "${_pid%/cmdline}"
 	done

@@ -1,4 +1,8 @@
-"""`python -m tests.faults.chaos --kills N --stops N --seed N`: kill and stop processes under load, then count.
+"""`python -m tests.faults.chaos`: inflict faults under load, then count. 0 lost and 0 doubled, or the exit status is 1.
+
+    --kills N --stops N        kill -9 and SIGSTOP of named victims under full load
+    --section NAME [--count N] one section of the plan (docs/fault-tests.md); the count of the plan by default
+    --all                      every section, each once; results in chaos-run/, and what is there already is left out
 
 Victims are each of the five processes, the whole server, the standby, and a logfile adapter. A kill is SIGKILL at a
 random moment; a stop is SIGSTOP for longer than the lease's time to live, then SIGCONT. Faults come only when the
@@ -20,22 +24,21 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.faults import plans
-from tests.faults.checker import Checker, Verdict
-from tests.faults.client import Load, Sender
-from tests.faults.harness import PATIENCE, PROCESSES, Cluster, Late, Process, wait_for
-from tests.faults.tailing import Tailing
+from tests.faults.harness import PROCESSES, ROOT, Process
+from tests.faults.sections import Result, Section, Skipped, registry
+from tests.faults.stage import STEADY_RATE, Stage
 
-NODES = ("black", "brown")
 SERVER, STANDBY, ADAPTER = "server", "standby", "adapter"
 VICTIMS = (*PROCESSES, SERVER, STANDBY, ADAPTER)
-HANG_AFTER = 1.5  # seconds, supervision.hang_after of the run
 HOLD = (1.2, 2.2)  # seconds that a stop lasts; the lease lives for 1 s
-STEADY_RATE = 200.0  # events a second of the sender that measures gaps
+RATE = 1500.0  # events a second of all senders but the steady one
+RESULTS = ROOT / "chaos-run"
 
 
 @dataclass
@@ -45,103 +48,39 @@ class Fault:
     kind: str  # "kill" or "stop"
     victim: str
     at: float = 0.0
-    healthy: float = 0.0  # when the server was healthy again
     gap: float = 0.0
 
 
-@dataclass
-class Chaos:
-    """A run: cluster, load and the faults so far."""
-
-    cluster: Cluster
-    senders: list[tuple[Sender, plans.Plan]]
-    tailing: Tailing
-    random: random.Random
-    faults: list[Fault] = field(default_factory=list)
-    restarts: int = 0  # of nodes and the adapter, by this program
-
-    @property
-    def steady(self) -> Sender:
-        return self.senders[0][0]
-
-    def inflict(self, kind: str, victim: str) -> Fault:
-        """One fault, from a healthy server with a standby to the next such moment."""
-        active = self.cluster.wait_up()
-        standby = self.cluster.wait_standby()
-        time.sleep(self.random.uniform(0.0, 0.3))  # the moment is random; nothing depends on its length
-        fault = Fault(kind, victim, at=time.monotonic())
-        number = signal.SIGKILL if kind == "kill" else signal.SIGSTOP
-        hit = self._hit(active, standby, victim, number)
-        if kind == "stop":
-            time.sleep(self.random.uniform(*HOLD))
-            for one in hit:
-                one.signal(signal.SIGCONT)
-        self._mend()
-        fault.healthy = time.monotonic()
-        self._progresses()
-        fault.gap = self.steady.longest_gap(fault.at, time.monotonic())
-        self.faults.append(fault)
-        return fault
-
-    def _hit(self, active: str, standby: str, victim: str, number: signal.Signals) -> list[Process]:
-        if victim == ADAPTER:
-            hit = [self.tailing.process()]
-        elif victim == STANDBY:
-            hit = [self.cluster.process(standby, "tec_master")]
-        elif victim == SERVER:
-            five = self.cluster.five(active)
-            hit = [five.pop("tec_master"), *five.values()]  # the master first, so that it starts nothing again
-        else:
-            hit = [self.cluster.process(active, victim)]
+def inflict(stage: Stage, kind: str, victim: str) -> Fault:
+    """One fault, from a healthy server with a standby to the next such moment."""
+    active = stage.cluster.wait_up()
+    standby = stage.cluster.wait_standby()
+    time.sleep(stage.chance.uniform(0.0, 0.3))  # the moment is random; nothing depends on its length
+    fault = Fault(kind, victim, at=time.monotonic())
+    hit = _hit(stage, active, standby, victim, signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+    if kind == "stop":
+        time.sleep(stage.chance.uniform(*HOLD))
         for one in hit:
-            one.signal(number)
-        return hit
-
-    def _mend(self) -> None:
-        """Start nodes that died; wait until one serves and the other stands by."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            self.restarts += self.tailing.restart_if_dead()
-            for node in self.cluster.dead():
-                self.restarts += 1
-                self.cluster.start(node)
-            states = {node: self.cluster.status(node) for node in NODES}
-            healthy = [node for node in NODES if (status := states[node]) and status["healthy"]]
-            standing = [node for node in NODES if (status := states[node]) and status["state"] == "standby"]
-            if healthy and standing:
-                return
-            if time.monotonic() > end:
-                raise Late(f"no healthy pair within {PATIENCE:g} s: {states}{self.cluster.logs()}")
-            time.sleep(0.02)
-
-    def _progresses(self) -> None:
-        """Every sender is acknowledged something new: the service is really back."""
-        before = [(sender, sender.acked) for sender, _ in self.senders]
-        try:
-            wait_for("every sender goes on", lambda: all(sender.acked > count for sender, count in before))
-        except Late as late:
-            stuck = [f"{sender.name}: {sender.trouble}" for sender, count in before if sender.acked == count]
-            raise Late(f"{late}: {stuck}{self.cluster.logs()}") from None
+            one.signal(signal.SIGCONT)
+    stage.mend()
+    stage.progresses()
+    fault.gap = stage.steady.longest_gap(fault.at, time.monotonic())
+    return fault
 
 
-def senders_for(cluster: Cluster, folder: Path, rate: float) -> list[tuple[Sender, plans.Plan]]:
-    """A steady sender, and others of every plan that share `rate` events a second."""
-    kinds = {
-        "steady": (plans.PLAIN, STEADY_RATE),
-        "plain": (plans.PLAIN, rate * 0.5),
-        "repeats": (plans.REPEATED, rate * 0.2),
-        "problems": (plans.PROBLEMS, rate * 0.2),
-        "wrong": (plans.WRONG, rate * 0.1),
-        "state": (plans.REMEMBERED, rate * 0.1),
-        "programs": (plans.programs(str(folder)), 2.0),
-    }
-
-    def sender(name: str, plan: plans.Plan, pace: float) -> Sender:
-        # the steady one may have more under way, so that a slow commit is not taken for an outage
-        window = 200 if name == "steady" else 64
-        return Sender(cluster.servers, lambda number: plan.text(name, number), name, rate=pace, window=window)
-
-    return [(sender(name, plan, pace), plan) for name, (plan, pace) in kinds.items()]
+def _hit(stage: Stage, active: str, standby: str, victim: str, number: signal.Signals) -> list[Process]:
+    if victim == ADAPTER:
+        hit = [stage.tailing.process()]
+    elif victim == STANDBY:
+        hit = [stage.cluster.process(standby, "tec_master")]
+    elif victim == SERVER:
+        five = stage.cluster.five(active)
+        hit = [five.pop("tec_master"), *five.values()]  # the master first, so that it starts nothing again
+    else:
+        hit = [stage.cluster.process(active, victim)]
+    for one in hit:
+        one.signal(number)
+    return hit
 
 
 def schedule(kills: int, stops: int, chance: random.Random) -> list[tuple[str, str]]:
@@ -159,86 +98,156 @@ def percentile(values: list[float], part: float) -> float:
     return round(sorted(values)[min(len(values) - 1, int(len(values) * part))], 3)
 
 
-def report(chaos: Chaos, verdict: Verdict, seconds: float, seed: int) -> dict[str, Any]:
-    """The last line: what was done, what was found, and the gaps, overall and for each kind and victim."""
-    gaps = [fault.gap for fault in chaos.faults]
+def gaps(faults: list[Fault]) -> dict[str, Any]:
+    """The gaps, overall and for each kind and victim."""
+    found = [fault.gap for fault in faults]
     victims: dict[str, list[float]] = {}
-    for fault in chaos.faults:
+    for fault in faults:
         victims.setdefault(f"{fault.kind} {fault.victim}", []).append(fault.gap)
     return {
-        "faults": len(chaos.faults),
-        "kills": sum(fault.kind == "kill" for fault in chaos.faults),
-        "stops": sum(fault.kind == "stop" for fault in chaos.faults),
-        "seed": seed,
-        **verdict.summary(),
-        "restarts": chaos.restarts,
-        "gap_p50": percentile(gaps, 0.5),
-        "gap_p99": percentile(gaps, 0.99),
-        "gap_max": round(max(gaps, default=0.0), 3),
+        "kills": sum(fault.kind == "kill" for fault in faults),
+        "stops": sum(fault.kind == "stop" for fault in faults),
+        "gap_p50": percentile(found, 0.5),
+        "gap_p99": percentile(found, 0.99),
+        "gap_max": round(max(found, default=0.0), 3),
         "gaps": {
-            name: {"n": len(found), "p50": round(statistics.median(found), 3), "max": round(max(found), 3)}
-            for name, found in sorted(victims.items())
+            name: {"n": len(each), "p50": round(statistics.median(each), 3), "max": round(max(each), 3)}
+            for name, each in sorted(victims.items())
         },
-        "seconds": round(seconds, 1),
     }
 
 
-def run(kills: int, stops: int, seed: int, seconds: float | None, rate: float, keep: Path | None) -> int:
-    """The whole run; gives the exit status."""
+def victims(
+    folder: Path,
+    kills: int,
+    stops: int,
+    chance: random.Random,
+    say: Callable[[str], None],
+    *,
+    seconds: float | None = None,
+    rate: float = RATE,
+) -> Result:
+    """Kills and stops under full load; no new fault after `seconds`."""
+    result, faults, started = Result("victims"), [], time.monotonic()
+    with Stage(folder, chance, rate=rate, steady=STEADY_RATE, lines=300.0, rotate=1500) as stage:
+        plan = schedule(kills, stops, chance)
+        for number, (kind, victim) in enumerate(plan, 1):
+            if seconds is not None and time.monotonic() - started > seconds:
+                break
+            fault = inflict(stage, kind, victim)
+            faults.append(fault)
+            say(
+                f"{number}/{len(plan)}  {time.monotonic() - started:6.1f} s  {kind} {victim:<14} "
+                f"gap {fault.gap:5.2f} s  acknowledged {stage.load.acked}"
+            )
+        result.faults = len(faults)
+        result.more = {"restarts": stage.restarts, **gaps(faults)}
+        result.verdict = stage.finish()
+    return result
+
+
+def _kills(folder: Path, count: int, chance: random.Random, say: Callable[[str], None]) -> Result:
+    return victims(folder, count, 0, chance, say)
+
+
+def _stops(folder: Path, count: int, chance: random.Random, say: Callable[[str], None]) -> Result:
+    return victims(folder, 0, count, chance, say)
+
+
+def sections() -> dict[str, Section]:
+    """Every section of the plan, by name."""
+    return {
+        "kills": Section(_kills, 1000, 3.0, "kill -9 of named victims under full load"),
+        "stops": Section(_stops, 300, 6.0, "SIGSTOP for longer than the time to live, then SIGCONT"),
+        **registry(),
+    }
+
+
+def run(
+    name: str, work: Callable[[Path, random.Random, Callable[[str], None]], Result], seed: int, keep: Path | None
+) -> tuple[int, dict[str, Any]]:
+    """One section from begin to end; gives the exit status and the last line."""
     folder = keep or Path(tempfile.mkdtemp(prefix="tec-chaos-", dir="/var/tmp"))
-    folder.mkdir(parents=True, exist_ok=True)
-    effects = folder / "effects"
-    effects.mkdir()
-    chance = random.Random(seed)
-    started = time.monotonic()
-    sound = False
+    started, sound = time.monotonic(), False
     try:
-        with Cluster(folder, NODES, hang_after=HANG_AFTER) as cluster:
-            for node in NODES:
-                cluster.start(node)
-            tailing = Tailing(folder / "tailed", cluster)
-            chaos = Chaos(cluster, senders_for(cluster, effects, rate), tailing, chance)
-            with tailing, Load([sender for sender, _ in chaos.senders]) as load:
-                _inflict_all(chaos, load, schedule(kills, stops, chance), seconds, started)
-                if not load.finish(PATIENCE):
-                    raise Late(f"not everything is acknowledged: {[s.trouble for s, _ in chaos.senders]}")
-                tailing.finish()
-            cluster.stop()
-            verdict = Checker(cluster.directory, chaos.senders, lines=tailing.lines).check()
-            sound = verdict.sound
-            if not sound:
-                print(verdict, cluster.logs(), sep="\n", file=sys.stderr)
-        print(json.dumps(report(chaos, verdict, time.monotonic() - started, seed)), flush=True)
+        result = work(folder / "run", random.Random(seed), lambda text: print(text, flush=True))
+        sound = result.sound
+        if not sound:
+            print(result, file=sys.stderr)
+        line = result.summary() | {"section": name, "seed": seed, "seconds": round(time.monotonic() - started, 1)}
+        print(json.dumps(line), flush=True)
+    except Skipped as reason:
+        sound, line = True, {"section": name, "skipped": str(reason)}
+        print(f"{name}: left out: {reason}", flush=True)
     finally:
         if sound and keep is None:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"kept: {folder}", file=sys.stderr)
-    return 0 if sound else 1
+    return (0 if sound else 1), line
 
 
-def _inflict_all(chaos: Chaos, load: Load, plan: list[tuple[str, str]], seconds: float | None, started: float) -> None:
-    for number, (kind, victim) in enumerate(plan, 1):
-        if seconds is not None and time.monotonic() - started > seconds:
-            break
-        fault = chaos.inflict(kind, victim)
-        print(
-            f"{number}/{len(plan)}  {time.monotonic() - started:6.1f} s  {kind} {victim:<14} gap {fault.gap:5.2f} s"
-            f"  acknowledged {load.acked}",
-            flush=True,
-        )
+def run_all(seed: int) -> int:
+    """Every section that has no sound result of its full count and this seed in chaos-run/ yet."""
+    RESULTS.mkdir(exist_ok=True)
+    left = {name: one for name, one in sections().items() if not _done(name, one, seed)}
+    took = sum(one.each * one.full for one in left.values())
+    print(f"{len(left)} sections, about {took / 3600:.1f} hours on two cores that do nothing else: {', '.join(left)}")
+    worst = 0
+    for name, one in left.items():
+        print(f"== {name}: {one.what}, {one.full} times, about {one.each * one.full / 60:.0f} minutes", flush=True)
+        status, line = _run_section(name, one, one.full, seed, None)
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+        (RESULTS / f"{name}.json").write_text(json.dumps(line | {"at": stamp}, indent=1) + "\n")
+        worst = max(worst, status)
+    return worst
+
+
+def _done(name: str, section: Section, seed: int) -> bool:
+    try:
+        found = json.loads((RESULTS / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(found.get("sound")) and found.get("faults", 0) >= section.full and found.get("seed") == seed
+
+
+def _run_section(name: str, section: Section, count: int, seed: int, keep: Path | None) -> tuple[int, dict[str, Any]]:
+    return run(name, lambda folder, chance, say: section.run(folder, count, chance, say), seed, keep)
+
+
+def _terminated(number: int, frame: object) -> None:
+    sys.exit(128 + number)  # an exception, so that servers, namespaces and adapters are ended
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, _terminated)
+    known = sections()
     parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=40, help="SIGKILLs (default %(default)s)")
     parser.add_argument("--stops", type=int, default=10, help="SIGSTOPs (default %(default)s)")
+    parser.add_argument("--section", choices=sorted(known), help="one section in place of kills and stops")
+    parser.add_argument("--count", type=int, help="faults of the section (default: what the plan says)")
+    parser.add_argument("--all", action="store_true", help="every section with the counts of the plan: hours")
     parser.add_argument("--seed", type=int, default=1, help="of victims, order and moments (default %(default)s)")
-    parser.add_argument("--seconds", type=float, help="begin no new fault after so many seconds (default: no limit)")
-    parser.add_argument("--rate", type=float, default=1500, help="events a second (default %(default)s)")
+    parser.add_argument("--seconds", type=float, help="begin no new kill or stop after so many seconds")
+    parser.add_argument("--rate", type=float, default=RATE, help="events a second (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="use this folder and keep it; it must not hold a run already")
     options = parser.parse_args()
-    return run(options.kills, options.stops, options.seed, options.seconds, options.rate, options.keep)
+    if options.all:
+        return run_all(options.seed)
+    if options.section:
+        section = known[options.section]
+        count = section.full if options.count is None else options.count
+        return _run_section(options.section, section, count, options.seed, options.keep)[0]
+    status, _ = run(
+        "victims",
+        lambda folder, chance, say: victims(
+            folder, options.kills, options.stops, chance, say, seconds=options.seconds, rate=options.rate
+        ),
+        options.seed,
+        options.keep,
+    )
+    return status
 
 
 if __name__ == "__main__":

@@ -270,8 +270,10 @@ class Sender:
 class Load:
     """Senders at work in a thread of their own, so that tests may block. A context manager."""
 
-    def __init__(self, senders: Sequence[Sender]) -> None:
+    def __init__(self, senders: Sequence[Sender], *, enter: Callable[[], None] | None = None) -> None:
+        """`enter` is called in the thread before it opens its first connection."""
         self.senders = list(senders)
+        self._enter = enter
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._main, name="load", daemon=True)
         self.failed: BaseException | None = None
@@ -279,6 +281,8 @@ class Load:
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
+            if self._enter is not None:
+                self._enter()
             self._loop.run_until_complete(self._all())
         except asyncio.CancelledError:
             pass

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,15 @@ class Cluster:
         settings: dict[str, dict[str, Any]] | None = None,
         rule_base: Path = RULE_BASE,
         code: Path | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        """`code`: a checkout of another version, whose commands and servers are run."""
+        """`code`: a checkout of another version, whose commands and servers are run. `host`: where nodes listen."""
+        self.host = host
         self.directory = (folder / "tec").resolve()
         self.ports = {node: free_port() for node in nodes}
         self.settings: dict[str, dict[str, Any]] = {
             "server": {"name": "tec", "rule_base": "rules"},
-            **{f"nodes.{node}": {"listen": f"127.0.0.1:{port}"} for node, port in self.ports.items()},
+            **{f"nodes.{node}": {"listen": f"{host}:{port}"} for node, port in self.ports.items()},
             # nothing is deleted, so that the checker sees the whole log; small segments, since each epoch has one
             "rx": {"segment_size": 1 << 20, "retain_size": 1 << 40, "retain_days": 365, "free_percent": 1},
             "ha": {"heartbeat": heartbeat},
@@ -178,7 +180,7 @@ class Cluster:
 
     @property
     def servers(self) -> list[tuple[str, int]]:
-        return [("127.0.0.1", port) for port in self.ports.values()]
+        return [(self.host, port) for port in self.ports.values()]
 
     def configure(self) -> None:
         """Write `settings` as the configuration."""
@@ -191,7 +193,13 @@ class Cluster:
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def tec(
-        self, *arguments: str, check: bool = False, node: str | None = None, hooks: str = "", timeout: float = 90
+        self,
+        *arguments: str,
+        check: bool = False,
+        node: str | None = None,
+        hooks: str = "",
+        timeout: float = 90,
+        more: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of `tec` on the instance, and give what it printed."""
         environment = dict(self.environment)
@@ -201,6 +209,7 @@ class Cluster:
             environment["TEC_NODE"] = node
         if hooks:
             environment["TEC_TEST_HOOKS"] = hooks
+        environment.update(more or {})
         return self._run([sys.executable, "-m", "opentec.commands.main", *arguments], environment, check, timeout)
 
     def _run(
@@ -221,14 +230,17 @@ class Cluster:
             )
         return done
 
-    def start(self, node: str = "black", hooks: str = "") -> dict[str, Any]:
-        """Start a node; gives the word of its master. With hooks, pauses wait to be armed (tests.faults.launch)."""
+    def start(self, node: str = "black", hooks: str = "", more: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Start a node; gives the word of its master. With hooks, pauses wait to be armed (tests.faults.launch).
+
+        `more`: further variables of its environment.
+        """
         if hooks:
-            environment = {**self.environment, "TEC_TEST_HOOKS": hooks}
+            environment = {**self.environment, "TEC_TEST_HOOKS": hooks, **(more or {})}
             command = [sys.executable, "-m", "tests.faults.launch", str(self.directory), node]
             done = self._run(command, environment, True, 90)
         else:
-            done = self.tec("start", "--json", node=node, check=True)
+            done = self.tec("start", "--json", node=node, check=True, more=more)
         word: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         self.masters[node] = wait_for(f"the master of {node} answers", lambda: self._master(node))
         return word

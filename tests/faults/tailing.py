@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from tests.faults.client import Address
 from tests.faults.harness import ROOT, Cluster, Process, process, wait_for
 
 FORMATS = """\
@@ -31,15 +33,28 @@ NOISE = 7  # every so many lines comes one that the adapter discards
 class Tailing:
     """The writer of the log (a thread) and its adapter (a process). A context manager."""
 
-    def __init__(self, folder: Path, cluster: Cluster, *, rate: float = 300.0, rotate: int = 1500) -> None:
-        """`rate` is lines a second, `rotate` after how many lines the file gets another name and a new one begins."""
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster,
+        *,
+        rate: float = 300.0,
+        rotate: int = 1500,
+        servers: Sequence[Address] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """`rate` is lines a second, `rotate` after how many lines the file gets another name and a new one begins.
+
+        `servers`: other addresses than the cluster's own. `within`: what the adapter's command line begins with.
+        """
         folder.mkdir()
         self._folder, self._cluster, self._rate, self._rotate = folder, cluster, rate, rotate
         self._log = folder / "app.log"
-        servers = ",".join(f"{host}:{port}" for host, port in cluster.servers)
+        self._within = list(within)
+        listed = ",".join(f"{host}:{port}" for host, port in servers or cluster.servers)
         (folder / "adapter.fmt").write_text(FORMATS)
         (folder / "adapter.conf").write_text(
-            f"ServerLocation={servers}\nNodeName=web1\nBufEvtPath={folder}/buffer\nLogSources={self._log}\n"
+            f"ServerLocation={listed}\nNodeName=web1\nBufEvtPath={folder}/buffer\nLogSources={self._log}\n"
             "FormatFile=adapter.fmt\nReadExisting=YES\nPollInterval=0.1\nRetryInterval=0.1\n"
         )
         self.lines = 0  # that must become events
@@ -75,7 +90,16 @@ class Tailing:
 
     def start(self) -> None:
         """Start the adapter (again)."""
-        command = [sys.executable, "-m", "opentec.commands.main", "adapter", "logfile", "--foreground", "-c"]
+        command = [
+            *self._within,
+            sys.executable,
+            "-m",
+            "opentec.commands.main",
+            "adapter",
+            "logfile",
+            "--foreground",
+            "-c",
+        ]
         with (self._folder / "output").open("ab") as output:
             self._child = subprocess.Popen(
                 [*command, str(self._folder / "adapter.conf")],

@@ -7,9 +7,11 @@ import fcntl
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from opentec.ha import command as module
 from opentec.ha.command import Fence, arguments, check_command, fence
 from opentec.ha.epochs import EpochFile
 from opentec.ha.errors import FenceFailed
@@ -71,8 +73,15 @@ async def test_never_twice_at_once_whoever_asks(tmp_path: Path) -> None:
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) == Fence(True, "")
 
 
-async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path) -> None:
+async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, go = tmp_path / "lock", tmp_path / "go"
+    spawn, spawned = asyncio.create_subprocess_exec, []
+
+    async def remember(*words: str, **options: Any) -> Any:
+        spawned.append(await spawn(*words, **options))
+        return spawned[-1]
+
+    monkeypatch.setattr(module.asyncio, "create_subprocess_exec", remember)
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.005)"
     first = asyncio.ensure_future(fence([*PYTHON, f"print('up', flush=True)\n{wait}"], STALE, 30, lock))
     while not _is_locked(lock):
@@ -83,8 +92,24 @@ async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path) -> None:
     await asyncio.gather(first, return_exceptions=True)
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
     go.touch()
-    while _is_locked(lock):
+    await spawned[0].wait()
+    assert not _is_locked(lock)
+
+
+async def test_one_that_never_ends_is_ended_by_who_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked is gone: nobody waits for it any more, and its limit must hold all the same."""
+    lock, now = tmp_path / "lock", 0
+    monkeypatch.setattr(module, "boottime_us", lambda: now)
+    first = asyncio.ensure_future(fence([*PYTHON, "import time; time.sleep(600)"], STALE, 30, lock))
+    while not _is_locked(lock) or not lock.read_text():
         await asyncio.sleep(0.001)
+    now = 35_000_000
+    assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
+    assert not first.done(), "until then it is the affair of who asked"
+    now += 1
+    assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
+    assert await first == Fence(False, "exit status -9.")
+    assert await fence([*PYTHON, "pass"], STALE, 20, lock) == Fence(True, "")
 
 
 async def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:

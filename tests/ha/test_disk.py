@@ -21,6 +21,15 @@ def test_a_probe_writes_one_small_file_again_and_again(tmp_path: Path) -> None:
         probe(tmp_path / "none", "black")
 
 
+def test_a_link_of_a_stranger_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".probe.black").symlink_to(victim)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        probe(tmp_path, "black")
+    assert victim.read_text() == "precious"
+
+
 def test_the_program_names_the_first_folder_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("black", str(tmp_path)) == 0
     assert main("black", str(tmp_path), str(tmp_path / "none"), str(tmp_path / "other")) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from opentec.log.codec import DAMAGED
 from opentec.log.errors import LogError
-from opentec.log.segments import read_head, recover, segments
+from opentec.log.segments import damaged_heads, read_head, recover, segments
 from tests.log.helper import INSTANCE, SENDER, add, read_all, writer_of
 
 
@@ -92,3 +92,18 @@ def test_a_file_that_lost_its_end_is_damage_not_a_crash(tmp_path: Path) -> None:
     found = read_all(tmp_path, end)
     assert DAMAGED in [record.kind for record in found]
     assert found[-1].sequence == 61
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_flipped_bit_in_front_of_the_records_is_named_and_costs_nothing(tmp_path: Path, seed: int) -> None:
+    end = _log(tmp_path)
+    whole = read_all(tmp_path, end)
+    assert damaged_heads(tmp_path) == []
+    chance = random.Random(seed)
+    segment = chance.choice(segments(tmp_path)[:-1])
+    data = bytearray(segment.path.read_bytes())
+    data[chance.randrange(segment.preamble.records_at)] ^= 1 << chance.randrange(8)
+    segment.path.write_bytes(data)
+    (said,) = damaged_heads(tmp_path)
+    assert segment.name in said
+    assert read_all(tmp_path, end) == whole

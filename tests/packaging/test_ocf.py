@@ -248,6 +248,18 @@ def test_an_adapter_that_cannot_be_started_here(adapter: Agent, tmp_path: Path) 
     assert adapter("monitor") == NOT_RUNNING
 
 
+@pytest.mark.acceptance
+def test_what_runs_is_found_however_it_is_asked_for(adapter: Agent, tmp_path: Path) -> None:
+    """Not running is said only when that is certain: else a second one would start, and a stop would end nothing."""
+    assert adapter("start") == SUCCESS, adapter.said
+    odd = f"/{tmp_path}/.//./adapter.conf"
+    assert adapter("monitor", conf=odd) == SUCCESS, adapter.said
+    # its name cannot be looked up for a moment
+    assert adapter("monitor", user="nobody-of-that-name") == GENERIC
+    assert adapter("stop", user="nobody-of-that-name", conf=odd) == SUCCESS
+    assert adapter("monitor") == NOT_RUNNING and openers(tmp_path) == []
+
+
 # -- what the cluster manager's own tester says -----------------------------------------------------------------------
 
 

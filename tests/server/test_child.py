@@ -118,6 +118,10 @@ def test_words_before_a_start(context: Context) -> None:
     assert page[Word.PROCESSED] == 7
     reset_words(page, 1)
     assert page[Word.PROCESSED] == 0 and not page[Word.READY_RULE] and page[Word.BEAT_RULE] > 0
+    # reception that ended while its sockets were not read: the next one begins with reading them
+    page[Word.PAUSED] = page[Word.SYNC_SINCE] = page[Word.CONNECTIONS] = 1
+    reset_words(page, 0)
+    assert not page[Word.PAUSED] and not page[Word.SYNC_SINCE] and not page[Word.CONNECTIONS]
 
 
 CHILD = """

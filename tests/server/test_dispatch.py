@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -184,7 +186,8 @@ async def test_a_locked_repository_is_a_stale_writer_to_end(
             raise RepositoryLocked("database is locked")
         return 0
 
-    epochs.path_of(instance.ha, 2).touch()
+    held = os.open(epochs.path_of(instance.ha, 2), os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
     monkeypatch.setattr(fencing, "kill_stale", kill)
     monkeypatch.setattr(Repository, "claim", claim)
     await make_repository(instance, context.config)
@@ -195,6 +198,7 @@ async def test_a_locked_repository_is_a_stale_writer_to_end(
     assert killed == [2]
     assert ("was killed" in caplog.text) == (found is Fenced.KILLED)
     await tec.kill()
+    os.close(held)
 
 
 async def test_the_repository_is_asked_while_nothing_is_to_be_written(

@@ -112,7 +112,7 @@ async def test_success_gives_the_lock_time_to_go_and_is_told(context: Context, a
     assert stale_writer(context.instance, context.progress) == "epoch 8, node brown"
     await found.end_writer()
     assert asked.holders == [8]
-    asked.now += 5_000_000
+    asked.now += 60_000_000
     await found.end_writer()
     await until(lambda: asked.holders == [8, 8])
     found.settled()
@@ -168,6 +168,24 @@ async def test_a_holder_that_has_ended_holds_nothing(context: Context, asked: As
     epochs.path_of(context.instance.ha, 8).write_bytes(epochs.encode(holder))
     assert not await fencing(context, asked).end_writer()
     assert trouble(context) is Trouble.LOCKED and context.progress[Word.FENCING] == 0
+
+
+async def test_a_node_that_stands_by_again_is_not_killed_for_its_old_epoch(
+    context: Context, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began anew in the same process: pid and start time still match, and only the lock tells."""
+    killed: list[int] = []
+
+    def kill(file: EpochFile) -> Fenced:
+        killed.append(file.number)
+        return Fenced.KILLED
+
+    monkeypatch.setattr(module, "kill_stale", kill)
+    for number in (7, 8):
+        holder = {"node": "brown", "pid": os.getpid(), "start_time": 1, "boot_id": "x", "pid_namespace": "y"}
+        epochs.path_of(context.instance.ha, number).write_bytes(epochs.encode(holder | {"addresses": []}))
+    assert not await fencing(context, asked).end_writer()
+    assert not killed and trouble(context) is Trouble.LOCKED
 
 
 async def test_a_stale_writer_of_this_host_that_cannot_be_killed_is_fenced(

@@ -458,6 +458,19 @@ async def test_who_sends_nothing_for_long_makes_room(tmp_path: Path, caplog: pyt
         await busy.close()
 
 
+async def test_who_is_not_acknowledged_keeps_its_connection_while_there_is_room(tmp_path: Path) -> None:
+    """The first event behind the close would be lost, since such a sender hears of it too late."""
+    async with receiver(tmp_path) as server:
+        plain = await Client.connect(server.port)
+        await until(lambda: len(server.connections) == 1)
+        (connection,) = server.connections
+        connection.heard -= 100_000_000
+        assert server.intake.close_idle(60) == 0
+        server.intake._max_connections = 1
+        assert server.intake.close_idle(60) == 1
+        await plain.close()
+
+
 async def test_who_does_not_take_its_answers_is_not_idle(tmp_path: Path) -> None:
     async with receiver(tmp_path) as server:
         client = await Client.connect(server.port)

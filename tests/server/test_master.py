@@ -407,6 +407,31 @@ def test_a_disk_that_hangs_gives_way(told: Told, word: Word, settings: str, give
     master._watch_disk()
 
 
+@pytest.mark.parametrize("who", ["reception", "this process"])
+def test_a_stall_of_the_machine_is_no_slow_disk(told: Told, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """Everything stood still while a write was under way; the master may be the first or the last to go on."""
+    now = boot_us()
+    monkeypatch.setattr(module, "boot_us", lambda: now)
+    told.instance.config_file.write_text(TWO)
+    master = claimed(told)
+    progress = master._progress
+    progress[Word.BEAT_RECEPTION] = progress[Word.SYNC_SINCE] = now
+    master._watch_disk()
+    now += 5_000_000
+    if who == "this process":
+        progress[Word.BEAT_RECEPTION] = now
+    master._watch_disk()
+    for _ in range(7):  # from here on it is the disk
+        now += 250_000
+        progress[Word.BEAT_RECEPTION] = now
+        master._watch_disk()
+    with pytest.raises(GiveUp, match="the disk hangs"):
+        for _ in range(2):
+            now += 250_000
+            progress[Word.BEAT_RECEPTION] = now
+            master._watch_disk()
+
+
 async def test_a_standby_whose_disk_fails_does_not_take_over(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     trouble = "/own: it cannot be written: Read-only file system"
 

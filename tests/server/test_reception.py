@@ -141,6 +141,20 @@ async def test_a_disk_that_fails_gives_the_node_away(context: Context, monkeypat
             pass
 
 
+@pytest.mark.parametrize(("number", "gives_way"), [(5, True), (30, True), (13, False)])
+async def test_a_log_that_cannot_be_recovered(
+    context: Context, monkeypatch: pytest.MonkeyPatch, number: int, gives_way: bool
+) -> None:
+    """Starting reception again would not help, and meanwhile the standby waits for the lease."""
+
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, "recover", fails)
+    with pytest.raises(Demote if gives_way else OSError, match=os.strerror(number)):
+        await module.main(context)
+
+
 async def test_a_disk_that_fails_later_gives_the_node_away(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")

@@ -256,6 +256,44 @@ async def test_a_node_that_cannot_stand_by_again_says_why_in_its_log(
     assert all(record.exc_info is None for record in caplog.records)
 
 
+async def test_a_node_whose_disk_fails_stands_by_again_when_it_is_mended(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits, also for trials that still hang, and systemd does not take that for a hang."""
+    monkeypatch.setattr("opentec.server.logs.log_to_file", lambda path: None)
+    monkeypatch.setattr("opentec.server.notify.Notifier.send", lambda self, *lines: told.append(lines))
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: slept.append(seconds))
+    monkeypatch.setattr(Prepared, "become_master", lambda self, ready, cool_off: became.append(cool_off))
+    told: list[tuple[str, ...]] = []
+    slept: list[float] = []
+    became: list[float] = []
+
+    def fails(self: Prepared) -> None:
+        # read-only: the folders cannot be written either, and this must be what is told
+        if troubles:
+            raise module.DiskTrouble(troubles.pop())
+
+    troubles = ["rx: it cannot be written: Read-only file system"]
+    children = [(7, 9), (0, 0), (8, 9)]
+
+    def waitpid(pid: int, flags: int) -> tuple[int, int]:
+        if not children:
+            raise ChildProcessError
+        return children.pop(0)
+
+    monkeypatch.setattr(Prepared, "_require_disks", fails)
+    monkeypatch.setattr(
+        Prepared, "_require_directories", lambda self: None if slept else pytest.fail("the disk comes first")
+    )
+    monkeypatch.setattr(module.os, "waitpid", waitpid)
+    lock = os.open(os.devnull, os.O_RDONLY)
+    _rejoin([str(instance.directory), "black", "5.0", str(lock)])
+    os.close(lock)
+    assert became == [5.0] and slept == [module._DISK_AGAIN] * 2 and not children
+    assert told == [("WATCHDOG=1", "STATUS=rx: it cannot be written: Read-only file system")] * 2
+    assert caplog.text.count("stands by again when this is mended") == 1
+
+
 async def test_a_standby_takes_what_the_active_node_has(instance: Instance) -> None:
     holder = Lease.claim(instance.ha, "brown", [], 0)
     assert holder is not None

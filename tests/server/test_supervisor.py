@@ -160,6 +160,46 @@ async def test_who_shows_no_sign_of_life_is_killed_once(supervisor: Supervisor, 
     assert fork.killed[1:] == [(104, signal.SIGKILL)]
 
 
+def test_a_stall_of_the_machine_kills_nobody(
+    supervisor: Supervisor, context: Context, fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = boot_us()
+    monkeypatch.setattr(module, "boot_us", lambda: now)
+    context.progress.ready(1)
+    supervisor.watch()
+    now += 60_000_000
+    supervisor.watch()
+    for _ in range(3):
+        now += 4_000_000
+        assert not fork.killed
+        supervisor.watch()
+    assert (103, signal.SIGKILL) in fork.killed, "it had time to show a sign of life since"
+
+
+async def test_what_sigkill_does_not_end_makes_the_node_give_way(
+    supervisor: Supervisor, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reception that waits for a disk beats no more, so nothing else would tell that disk's failure."""
+    now, ended = boot_us(), False
+    monkeypatch.setattr(module, "boot_us", lambda: now)
+    monkeypatch.setattr(module.process, "start_time", lambda pid: None if ended else 1)
+    with_config(context, "ha", disk_limit=2.0)
+    context.progress.ready(0)
+    context.progress[Word.BEAT_RECEPTION] = now - 11_000_000
+    supervisor.watch()
+    now += 2_000_000
+    supervisor.watch()
+    now += 1
+    ended = True
+    supervisor.watch()
+    ended = False
+    with pytest.raises(GiveUp, match="tec_reception has not ended 2 s after it was killed") as error:
+        supervisor.watch()
+    assert error.value.kind == "demote"
+    with_config(context, "ha", disk_limit=0.0)
+    supervisor.watch()
+
+
 async def test_drain_waits_for_what_is_in_the_log(
     supervisor: Supervisor, context: Context, fork: Fork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,8 @@ HOLDS = [
     "actions: [{args: [--drive, 'C:'], watch: false}]",
     "actions: [{event: {class: Disk_Full, hostname: web1, repeat_count: 0, tags: []}}]",
     "actions: [{task: page, args: [web1, _]}, {program: _}]",
+    "actions: [{task: page, event: {class: Disk_Full, hostname: web1, drive: 'C:', _exact: true}}]",
+    "no_actions: [{task: page, event: {class: Disk_Full, hostname: web1, _exact: true}}]",
     "no_actions: [{task: mail}, {program: scripts/clean}, {event: {hostname: web2}}, {event: {class: Disk}}]",
     "forwarded: [{to: hq, event: {class: Disk_Full, drive: 'C:', load: 0.0}}]",
     "no_forwarded: [{to: lab}, {event: {class: Disk_OK}}]",
@@ -41,6 +43,8 @@ HOLDS = [
     "no_timers: [{info: clock}, {due_in: 59s}, {event: {drive: 'D:'}}]",
     "state: [{global: [limits, drive]}, {global: [limits, drive], value: 'C:'}]",
     "state: [{global: [disks, web1], value: ['C:', 1, 'at(C:,2.5)']}]",
+    "state: [{global: [disks, web1], value: ['C:', 1, \"at('C:' , 2.5)\"]}]",
+    "no_state: [{global: [disks, web1], value: ['C:', 1, 'at(C :,2.5)']}]",
     "state: [{global: [disks, _], value: _}]",
     "state: [{counter: [full, web1], value: 1}]",
     "state: [{fact: down, args: [web1, 'C:']}, {fact: down}, {fact: down, args: [_, _]}]",
@@ -114,6 +118,10 @@ FAILS = {
         "    + info: ['late', 'C:']",
         "      due_in: '1m'",
     ],
+    "no_actions: [{task: page, event: {class: Disk_Full, hostname: web1, drive: 'C:', _exact: true}}]": [
+        "not expected action, but there: task='page' event=(Disk_Full hostname='web1' drive='C:' and nothing else)",
+        "task page 'web1' 'it is full', for Disk_Full 1772352000.1",
+    ],
     "no_timers: true": ["expected: no timer at all", "timer ['late', 'C:'], due in 1m, of Disk_Full 1772352000.1"],
     "state: [{global: [limits, drive], value: 'D:'}]": [
         "expected value: global=['limits', 'drive'] value='D:'",
@@ -135,6 +143,12 @@ FAILS = {
 @pytest.mark.parametrize("expectation", HOLDS)
 def test_what_is_there_is_seen(rich: tuple[Path, Runner], expectation: str) -> None:
     result = run(*rich, FULL + f"- {{at: 0s, {expectation}}}")
+    assert result.passed, as_text(result)
+
+
+@pytest.mark.parametrize("expectation", [one for one in HOLDS if "state" in one])
+def test_what_rules_remember_is_seen_as_it_was_stored(rich: tuple[Path, Runner], expectation: str) -> None:
+    result = run(*rich, FULL + f"- {{at: 0s, restart: true, {expectation}}}")
     assert result.passed, as_text(result)
 
 
@@ -195,6 +209,13 @@ def test_thresholds_are_counted_by_key(rich: tuple[Path, Runner]) -> None:
     )
     result = run(*rich, event + state)
     assert result.passed, as_text(result)
+
+
+def test_a_text_of_an_event_begins_no_line(rich: tuple[Path, Runner]) -> None:
+    event = '- {at: 0s, event: {class: Disk_Full, hostname: "a\\n::error ::b\\r", drive: "\\n::x"}}\n'
+    text = as_text(run(*rich, event + "- {at: 0s, no_actions: true}"))
+    assert "started task page a\\n::error ::b" in text
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("::")]
 
 
 def test_a_failure_as_data(rich: tuple[Path, Runner]) -> None:

@@ -124,6 +124,9 @@ def test_what_is_wrong_has_its_place_in_the_rules() -> None:
     assert wrong(f"% example: {'x' * 501}\n" + body) == [
         f"{RLS}:1:3: the name of an example has at most 500 characters"
     ]
+    with pytest.raises(SourceErrors) as caught:
+        read("% example: 'one'\n")
+    assert caught.value.errors[0].source_line == "% example: 'one'"  # not the YAML that is made of it
     swallowed = '% example: one\n%   - at: "0s\n\n% example: two\n%     0s"\n'
     assert wrong(swallowed)[0] == f"{RLS}:1:3: a quote in the examples of this file is never closed"
     (said,) = wrong("% example: one\n%   - {at: 0s\n")

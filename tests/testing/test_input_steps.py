@@ -151,9 +151,13 @@ def test_lines_of_a_file(folder: Path, runner: Runner, lines: Path) -> None:
         runner,
         "- {at: 0s, lines: {format: disk.fmt, file: disk.log, log: /var/log/disk}, expect_exact: [{drive: 'C:'}]}",
     )
+    step = "- {at: 0s, lines: {format: disk.fmt, file: disk.log}}"
+    log.write_text("noise\n")
+    assert errors_of(folder, runner, step) == [
+        "t.yaml:6:50: no line of this log becomes an event; `tec adapter try` shows what becomes of each line"
+    ]
     log.unlink()
-    (error,) = errors_of(folder, runner, "- {at: 0s, lines: {format: disk.fmt, file: disk.log}}")
-    assert error == f"{log}:1:1: cannot be read: No such file or directory"
+    assert errors_of(folder, runner, step) == [f"t.yaml:6:50: there is no file {log}; 'file' is relative to this file"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +167,9 @@ def test_lines_of_a_file(folder: Path, runner: Runner, lines: Path) -> None:
         ("{format: disk.fmt}", "t.yaml:6:18: 'lines' has either text or file; write text: | and the lines below it"),
         ("{format: disk.fmt, text: a, file: b}", "t.yaml:6:18: 'lines' has either text or file"),
         ("{format: '', text: a}", "t.yaml:6:34: 'format' is empty; name it relative to this file"),
+        ("{format: disk.fmt, text: ''}", "t.yaml:6:50: 'text' has no lines; write text: | and the lines below it"),
+        ("{format: disk.fmt, text: []}", "t.yaml:6:50: 'text' has no lines; write text: | and the lines below it"),
+        ("{format: dsk.fmt, text: a}", "t.yaml:6:34: there is no file "),
         ("{format: disk.fmt, text: {a: b}}", "t.yaml:6:50: 'text' must be a list, found a mapping"),
     ],
 )
@@ -205,6 +212,10 @@ def test_a_dump_keeps_its_distances(folder: Path, runner: Runner) -> None:
     (folder / "tests" / "rx.txt").write_text(DUMP.replace("drive=a", "drve=a"))
     errors = errors_of(folder, runner, steps)
     assert errors[0].startswith("t.yaml:7:15: class Disk_Full has no slot 'drve'")
+    (folder / "tests" / "rx.txt").write_text(DUMP[DUMP.index("PROCESSED") + 10 : DUMP.rindex("1~2~3")])
+    assert errors_of(folder, runner, steps) == [
+        "t.yaml:7:15: the dump has no event; changes and what was rejected do not arrive"
+    ]
     (folder / "tests" / "rx.txt").write_text("what is this")
     assert errors_of(folder, runner, steps)[0].startswith(f"{folder}/tests/rx.txt:1:1: ")
 

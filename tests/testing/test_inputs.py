@@ -235,3 +235,8 @@ def test_records_of_a_dump_have_a_limit(tmp_path: Path, monkeypatch: pytest.Monk
     assert wrong(dump(tmp_path, "x" * 30)) == ["1:1: the line has more than 20 bytes"]
     assert wrong(dump(tmp_path, "A;a='b;\n" + "c\n" * 20)) == ["1:1: no END ends this event"]
     assert wrong(dump(tmp_path, "### EVENT ###\n" + "c\n" * 20)) == ["1:1: no '### END EVENT ###' ends this record"]
+
+
+def test_a_time_of_reception_that_no_calendar_has_is_none(tmp_path: Path) -> None:
+    (found,) = read_dump(dump(tmp_path, "Disk_OK;a=b;date_reception=99999999999;END\n"))
+    assert (found.time, found.slots) == (None, {"a": "b", "date_reception": "99999999999"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -243,3 +245,9 @@ def test_who_calls_a_clause_directly_or_not() -> None:
     assert callers([rule_set], "nothing") == frozenset()
     calls = parse_rules("rule: q: ( event: _e of_class 'EVENT', action: ( findall(_x, via(_x), _all) ) ).", "q.rls")
     assert callers([rule_set, calls], "limits") == {"s/configure", "q/q"}
+
+
+def test_every_operator_is_explained() -> None:
+    page = Path(__file__).parents[2] / "docs" / "testing-rules.md"
+    section = page.read_text(encoding="utf-8").split("\n## Mutation\n")[1]
+    assert tuple(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)) == OPERATORS

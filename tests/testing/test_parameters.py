@@ -140,13 +140,43 @@ def test_there_is_a_limit_to_rows(folder: Path, monkeypatch: pytest.MonkeyPatch)
     ]
 
 
-def test_aliases_of_aliases_are_few_values(folder: Path) -> None:
-    lists = "a: &a0 [x]\n" + "".join(f"      b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    text = f"rulebase: ..\ntests:\n  - name: t\n    parameters:\n    - {lists}      info: *a11\n    steps:\n"
-    text += "      - {at: 0s, timers: [{info: '${info}'}]}\n"
-    errors = errors_of(folder, text)
+def aliases(depth: int) -> str:
+    lists = "a: &a0 [x]\n" + "".join(
+        f"      b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, depth + 1)
+    )
+    text = f"rulebase: ..\ntests:\n  - name: t\n    parameters:\n    - {lists}      info: *a{depth}\n    steps:\n"
+    return text + "      - {at: 0s, timers: [{info: '${info}'}]}\n"
+
+
+def test_aliases_of_aliases_are_as_many_values_as_they_name(folder: Path) -> None:
+    (message,) = errors_of(folder, aliases(11))
+    assert "this is not YAML: aliases make more than 16777216 characters of this file; split it" in message
+    errors = errors_of(folder, aliases(5))
     assert "'info' is a value or a list, found more than 10000 items" in errors[0]
     assert any("names the parameter 'b1'" in error for error in errors)
+
+
+def test_parameters_make_no_more_than_a_file_may_have(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = HEAD.format(name="t", rows="[{x: aaaaaaaaaaaaaaaaaaaa}]") + "      - {at: 0s, event: {class: Disk, drive: '"
+    assert len(read(folder, text + "${x}${x}'}}\n").cases) == 1
+    monkeypatch.setattr(parameters, "MAX_FILE", 39)
+    assert errors_of(folder, text + "${x}${x}'}}\n") == [
+        "p.yaml:6:46: parameters make a text of more than 39 characters"
+    ]
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_setup_and_rows_make_no_more_than_a_file_may_have(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    steps = "[{at: 0s, event: {class: Disk, drive: '${x}'}}]"
+    case = f"  - {{name: a, parameters: [{', '.join(f'{{x: {row}}}' for row in range(rows))}], steps: {steps}}}\n"
+    case = case if rows else "".join(f"  - {{name: {name}, steps: {steps}}}\n" for name in "ab")
+    text = f"rulebase: ..\nsetup: [{{at: 0s, expect_no: [{', '.join(['{class: Disk}'] * 10)}]}}]\ntests:\n{case}"
+    assert len(read(folder, text).cases) == 2
+    monkeypatch.setattr("opentec.testing.document.MAX_SAID", 150)
+    message = "p.yaml:1:1: setup and parameters make more than 150 characters of this file; split it"
+    assert errors_of(folder, text) == [message]
 
 
 SETUP = """\

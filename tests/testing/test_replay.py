@@ -571,6 +571,25 @@ def test_a_severity_that_differs(log: Log, folder: Path, replay: Run, tmp_path: 
     assert (summary["same"], summary["outcomes"]) == (False, {})
 
 
+def test_a_forwarded_event_that_differs(log: Log, folder: Path, replay: Run, tmp_path: Path) -> None:
+    """What is stored in the end may be the same all the same."""
+    rule = "rule: send: ( event: _e of_class 'Disk_OK', action: ( {} ) )."
+    sides = (
+        "forward_event(_e, hq), set_event_severity(_e, 'FATAL')",
+        "set_event_severity(_e, 'FATAL'), forward_event(_e, hq)",
+    )
+    bases = [make_rule_base(tmp_path / name, rule.format(goals)) for name, goals in zip("ab", sides, strict=True)]
+    for base in bases:
+        (base / "TEC_RULES" / "tec_forward.conf").write_text("[hq]\nServerLocation=hq.example.com\n")
+    log.event(0, "Disk_OK")
+    log.event(1, "Disk_OK")
+    *_, summary = compared(replay, log, bases[0], bases[1], "--json").objects
+    assert summary["events"] == {}
+    assert summary["outbox"] == {"only old: forward Disk_OK to hq": 2, "only new: forward Disk_OK to hq": 2}
+    *_, summary = compared(replay, log, bases[0], bases[0], "--json").objects
+    assert summary["same"] is True
+
+
 def test_events_that_one_side_only_has(log: Log, folder: Path, replay: Run, tmp_path: Path) -> None:
     disks(log)
     new = variant(tmp_path, lambda rules: rules.replace("drop_received_event, commit_rule", "commit_rule"))

@@ -154,6 +154,22 @@ def test_a_start_is_not_needed(tmp_path: Path) -> None:
                 "a.yaml:5:42: an expected event names neither a class nor a slot; write {class: ..., slot: value}",
             ],
         ),
+        (HEAD + "      - {at: 0s, no_actions: false}\n", ["a.yaml:5:30: 'no_actions' can only be true; take it out"]),
+        (HEAD + "      - {at: 0s, failover: no}\n", ["a.yaml:5:28: 'failover' can only be true; take it out"]),
+        (
+            HEAD + "\t- a\n",
+            [
+                "a.yaml:5:1: this is not YAML: while scanning for the next token, "
+                "found character that cannot start any token; indent with spaces, a tab is none"
+            ],
+        ),
+        (
+            HEAD + "      - at: 0s\n     - at: 1s\n",
+            [
+                "a.yaml:6:6: this is not YAML: while parsing a block mapping, did not find expected key; "
+                "look at the indentation and the brackets of this line and of those above"
+            ],
+        ),
         (
             HEAD + "      - {at: 0s, event: {class: A, drive: C:}}\n",
             [

@@ -204,12 +204,14 @@ def _titled(conf: Path, proc: Path) -> int | None:
 def _holder(lock: Path, proc: Path) -> int | None:
     """Who holds the flock of a file. Trying to take it would refuse an adapter that starts in this moment."""
     try:
-        inode = lock.stat().st_ino
+        inode, named = lock.stat().st_ino, lock.read_text().strip()  # the adapter writes its process id there
     except FileNotFoundError:
         return None
     for line in (proc / "locks").read_text().splitlines():
         words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode):
+        if len(words) < 6 or words[1] != "FLOCK" or words[5].rpartition(":")[2] != str(inode):
+            continue
+        if named in ("", words[4]):  # else it is a file of that number on another disk
             return int(words[4])
     return None
 

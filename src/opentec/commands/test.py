@@ -102,7 +102,11 @@ def test(
     cov_fail_under: Annotated[
         int | None,
         typer.Option(
-            "--cov-fail-under", min=0, metavar="N", help="Fail when coverage is below N per cent.  [default: none]"
+            "--cov-fail-under",
+            min=0,
+            max=100,
+            metavar="N",
+            help="Fail when coverage is below N per cent.  [default: none]",
         ),
     ] = None,
     cov_json: Annotated[
@@ -116,6 +120,7 @@ def test(
         typer.Option(
             "--mutate-fail-under",
             min=0,
+            max=100,
             metavar="N",
             help="Fail when less than N per cent are noticed.  [default: none]",
         ),

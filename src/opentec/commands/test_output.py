@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from opentec.testing.jobs import Outcome
     from opentec.testing.mutation import MutationReport
 
-# Azure looks for its commands anywhere in a line, and GitHub knows the second form of them too
+# Azure looks for its commands anywhere in a line, and GitHub knows the second form of them too; those that begin with
+# `::` are GitHub's where nothing but blanks stands before them
 _COMMANDS: Final = (("##vso[", "## vso["), ("##[", "## ["))
 
 
@@ -53,10 +56,14 @@ class Output:
     """One run's output. With `is_json` every line of standard output is an object."""
 
     def __init__(self, is_json: bool, annotations: Annotations, environment: Mapping[str, str]) -> None:
+        from opentec.testing.annotations import READERS, detect
+
         self.outcomes: list[Outcome] = []
         self._is_json = is_json
         self._annotations = annotations
         self._environment = environment
+        # also without annotations somebody reads what is printed there
+        self._is_read = annotations.kind in READERS or detect(environment) in READERS
         self._errors: list[SourceError] = []
         self._file = ""
         self._seed: int | None = None
@@ -64,9 +71,13 @@ class Output:
     def note(self, text: str) -> None:
         """A remark about the run."""
         if self._is_json:
-            warn(f"tec test: {text}")
+            self.warn(text)
         else:
-            say(text)
+            say(self.clean(text))
+
+    def warn(self, text: str) -> None:
+        """A remark on standard error."""
+        warn(self.clean(f"tec test: {text}"))
 
     def shuffled(self, seed: int) -> None:
         self._seed = seed
@@ -79,9 +90,9 @@ class Output:
         for error in errors:
             if self._is_json:
                 data: dict[str, Any] = {"error": error.message, "hint": error.hint, "file": error.file}
-                say_json({**data, "line": error.line, "column": error.column})
+                self._say_json({**data, "line": error.line, "column": error.column})
             else:
-                warn("\n".join(self._clean(line) for line in str(error).split("\n")))
+                warn("\n".join(self.clean(line) for line in str(error).split("\n")))
         if not self._is_json:
             count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
             warn(f"tec test: {'stopped' if self.outcomes else 'nothing was run'}: {count}")
@@ -92,11 +103,11 @@ class Output:
             case = bound.case
             if self._is_json:
                 place = {"file": case.file, "line": case.mark.line}
-                say_json({**place, "name": case.name, "rulebase": str(group.folder)})
+                self._say_json({**place, "name": case.name, "rulebase": str(group.folder)})
             else:
-                say(visible(f"{case.file}:{case.mark.line}  {case.name}"))
+                say(self.clean(f"{case.file}:{case.mark.line}  {case.name}"))
         if self._is_json:
-            say_json({"collected": collected.tests})
+            self._say_json({"collected": collected.tests})
         else:
             say(f"{collected.tests} test{'' if collected.tests == 1 else 's'}")
 
@@ -107,24 +118,24 @@ class Output:
         self.outcomes.append(outcome)
         result = outcome.result
         if self._is_json:
-            say_json(as_data(result))
+            self._say_json(as_data(result))
             return
         if result.file != self._file:
-            say(visible(result.file))
+            say(self.clean(result.file))
             self._file = result.file
         for line in as_text(result).split("\n"):
-            say(f"  {self._clean(line)}")
+            say(f"  {self.clean(line)}")
 
     def costs(self, folder: Path, costs: list[Cost]) -> None:
         """What the rules of a rule base cost."""
         from opentec.testing.report import profile_data, profile_lines
 
         if self._is_json:
-            say_json(profile_data(str(folder), costs))
+            self._say_json(profile_data(str(folder), costs))
         else:
-            say(f"what the rules of {visible(str(folder))} cost:")
+            say(self.clean(f"what the rules of {folder} cost:"))
             for line in profile_lines(costs):
-                say(f"  {visible(line)}")
+                say(f"  {self.clean(line)}")
 
     def coverage(self, found: Mapping[Path, CoverageData], file: Path | None) -> None:
         """What the tests have seen of each rule base; as JSON also in a file."""
@@ -133,12 +144,12 @@ class Output:
         data = [{"rulebase": str(folder), "coverage": as_data(part)} for folder, part in found.items()]
         if self._is_json:
             for one in data:
-                say_json(one)
+                self._say_json(one)
         else:
             for folder, part in found.items():
-                say(f"what the tests have seen of {visible(str(folder))}:")
+                say(self.clean(f"what the tests have seen of {folder}:"))
                 for line in lines(part):
-                    say(f"  {self._clean(line)}")
+                    say(f"  {self.clean(line)}")
         if file is not None:
             _write(file, json.dumps({"rulebases": data}, indent=1, ensure_ascii=False) + "\n")
 
@@ -151,10 +162,10 @@ class Output:
     def mutation(self, report: MutationReport) -> None:
         """Which broken rules the tests did not notice."""
         if self._is_json:
-            say_json({"mutation": report.as_data()})
+            self._say_json({"mutation": report.as_data()})
         else:
             for line in report.lines():
-                say("\n".join(map(self._clean, line.split("\n"))))
+                say("\n".join(map(self.clean, line.split("\n"))))
 
     def sums(self, collected: int) -> None:
         """The last line."""
@@ -165,7 +176,7 @@ class Output:
         not_run = collected - passed - failed
         if self._is_json:
             seed = {} if self._seed is None else {"seed": self._seed}
-            say_json({"passed": passed, "failed": failed, "not_run": not_run, **seed})
+            self._say_json({"passed": passed, "failed": failed, "not_run": not_run, **seed})
         else:
             say(summary(passed, failed, not_run))
 
@@ -192,18 +203,42 @@ class Output:
         for note in notes:
             say(command(kind, note, root))
 
-    def _clean(self, line: str) -> str:
+    def clean(self, line: str) -> str:
         """A line for a terminal; for a CI system also without what that would take for a command."""
         line = visible(line)
-        if self._annotations.kind in ("github", "azure"):
+        if self._is_read:
             for text, harmless in _COMMANDS:
                 line = line.replace(text, harmless)
+            rest = line.lstrip()
+            if rest.startswith("::"):
+                line = f"{line[: len(line) - len(rest)]}: {rest[1:]}"
         return line
+
+    def _say_json(self, data: dict[str, Any]) -> None:
+        if not self._is_read:
+            say_json(data)
+            return
+        # a command that stands in a text is the same text with an escape
+        say(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("##", "#\\u0023"))
+
+
+def check_writable(file: Path | None) -> None:
+    """Raises Failure where a report could not be written, before anybody waits for it. No folder is made for it."""
+    if file is None:
+        return
+    problem = 0
+    if file.is_dir():
+        problem = errno.EISDIR
+    elif not file.parent.is_dir():
+        raise Failure(f"{file}: there is no folder {file.parent}; make it first. Nothing was run", Status.USAGE)
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        problem = errno.EACCES
+    if problem:
+        raise Failure(f"{file}: {os.strerror(problem)}; name another file. Nothing was run", Status.USAGE)
 
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
-        raise Failure(f"{file}: {error.strerror}; nothing was written there") from error
+        raise Failure(f"{file}: {error.strerror}; nothing was written there", Status.USAGE) from error

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opentec.commands.cli import Failure, Status, visible, warn
+from opentec.commands.cli import Failure, Status
 from opentec.commands.test import TestStatus, Wishes
-from opentec.commands.test_output import Output, parse_annotations
+from opentec.commands.test_output import Output, check_writable, parse_annotations
 
 if TYPE_CHECKING:
     from opentec.testing.collection import Collected
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def run(wishes: Wishes, environment: Mapping[str, str] = os.environ) -> TestStatus:
     """Run the tests that are asked for and print what came of it. Raises Failure where the command line is wrong."""
     _print_everything(wishes.json)
-    output = Output(wishes.json, parse_annotations(wishes.annotations, wishes.json, environment), environment)
+    annotations = parse_annotations(wishes.annotations, wishes.json, environment)
+    for file in (wishes.junit, wishes.cov_json, annotations.file):
+        check_writable(file)
+    output = Output(wishes.json, annotations, environment)
     status = _run(wishes, output, environment)
     output.finish(wishes.junit)
     return status
@@ -44,6 +47,8 @@ def _run(wishes: Wishes, output: Output, environment: Mapping[str, str]) -> Test
     from opentec.testing.collection import collect
 
     cache = cache_folder(environment) if wishes.cache else None
+    if cache is not None and not wishes.json:
+        _say_not_used(cache, output)
     collected = collect(wishes.paths, cache)
     if collected.errors:
         output.broken(collected.errors)
@@ -60,15 +65,25 @@ def _run(wishes: Wishes, output: Output, environment: Mapping[str, str]) -> Test
         return TestStatus.BROKEN
 
 
+def _say_not_used(cache: Path, output: Output) -> None:
+    from opentec.rules.compiled_cache import FOLDER, VARIABLE, not_private
+    from opentec.testing.last_run import FOLDER as LAST_RUN
+
+    if found := not_private(cache, (FOLDER, LAST_RUN)):
+        places = " and ".join(map(str, found))
+        text = f"others may write the cache {places}, so it is not used; remove it, or name another with {VARIABLE}"
+        output.warn(text)
+
+
 def _select(collected: Collected, wishes: Wishes, cache: Path | None, output: Output) -> bool:
     """Keep the tests that are asked for, in the order that is asked for; False (said why) where none is left."""
     there = collected.tests
     if not there:
         places = ", ".join(map(str, wishes.paths))
-        warn(f"tec test: no tests in {visible(places)}; tests are in files tests/*.yaml or *.test.yaml")
+        output.warn(f"no tests in {places}; {_where(collected.passed_over)}")
         return False
     if wishes.keyword and collected.select(wishes.keyword) == 0:
-        warn(f"tec test: none of the {there} tests has {visible(wishes.keyword)!r} in its name")
+        output.warn(f"none of the {there} tests has {wishes.keyword!r} in its name")
         return False
     if wishes.last_failed:
         _only_failed(collected, cache, output)
@@ -77,6 +92,15 @@ def _select(collected: Collected, wishes: Wishes, cache: Path | None, output: Ou
         collected.shuffle(seed)
         output.shuffled(seed)
     return True
+
+
+def _where(passed_over: list[Path]) -> str:
+    """Where tests would be, with a file that is only named wrongly."""
+    if not passed_over:
+        return "tests are in files tests/*.yaml or *.test.yaml"
+    first, *more = passed_over
+    also = f" and {len(more)} more end in .yml" if more else " ends in .yml"
+    return f"{first}{also}, and tests are in files tests/*.yaml or *.test.yaml: rename {'them' if more else 'it'}"
 
 
 def _only_failed(collected: Collected, cache: Path | None, output: Output) -> None:
@@ -149,7 +173,7 @@ def _coverage(seen: Mapping[Path, Seen], wishes: Wishes, output: Output) -> bool
     enough = True
     for folder, data in found.items():
         if (covered := percent(data)) < low:
-            warn(f"tec test: the tests cover {covered} % of {visible(str(folder))}, less than {low} %")
+            output.warn(f"the tests cover {covered} % of {folder}, less than {low} %")
             enough = False
     return enough
 
@@ -161,12 +185,12 @@ def _mutation(collected: Collected, wishes: Wishes, jobs: int, output: Output) -
     try:
         report = mutate(collected, rule_sets=wishes.rule_sets, jobs=jobs, progress=output.progress)
     except MutationError as wrong:
-        raise Failure(str(wrong), Status.USAGE) from wrong
+        raise Failure(output.clean(str(wrong)), Status.USAGE) from wrong
     output.mutation(report)
     low = wishes.mutate_fail_under
     if report.errors:
         return TestStatus.BROKEN
     if low is None or report.score >= low:
         return TestStatus.OK
-    warn(f"tec test: the tests notice {report.score} % of the broken rules, less than {low} %")
+    output.warn(f"the tests notice {report.score} % of the broken rules, less than {low} %")
     return TestStatus.TOO_LOW

@@ -17,12 +17,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from opentec.ha.clock import boottime_us
 from opentec.ha.epochs import EpochFile
 from opentec.ha.errors import FenceFailed
+from opentec.ha.process import start_time
 
 PLACEHOLDERS: Final = ("node", "pid", "epoch", "address")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _OUTPUT: Final = 1000  # bytes of the command's last words that are kept
+_OVERDUE: Final = 5.0  # seconds behind its limit after which anybody ends it; until then that is who asked
+_NOTE: Final = 64  # bytes of the lock file: pid, start time, until when
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -70,6 +74,7 @@ async def fence(command: Sequence[str], file: EpochFile, limit: float, lock: Pat
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            _end_overdue(held)
             return None
         return await _run(arguments(command, file), limit, held)
     finally:
@@ -91,6 +96,9 @@ async def _run(words: list[str], limit: float, lock: int) -> Fence:
     except (OSError, ValueError) as error:
         return Fence(False, f"cannot run {words[0]}: {getattr(error, 'strerror', None) or error}")
     assert process.stdout is not None
+    started = start_time(process.pid) or 0
+    note = f"{process.pid} {started} {boottime_us() + round((limit + _OVERDUE) * 1e6)}"
+    os.pwrite(lock, note.ljust(_NOTE).encode(), 0)
     said = b""
     try:
         async with asyncio.timeout(limit):
@@ -103,6 +111,18 @@ async def _run(words: list[str], limit: float, lock: int) -> Fence:
         await process.wait()
         return Fence(False, f"not done within {limit:g} s, killed. {_last_line(said)}".strip())
     return Fence(status == 0, _last_line(said) if status == 0 else f"exit status {status}. {_last_line(said)}".strip())
+
+
+def _end_overdue(lock: int) -> None:
+    """Whoever asked is gone and can end it no more: a command that never ends must not keep the lock for ever."""
+    try:
+        pid, started, until = (int(word) for word in os.pread(lock, _NOTE, 0).split())
+    except (OSError, ValueError):
+        return
+    # its first process may have ended; as long as others of its group live, nobody else gets that number
+    if pid > 1 and boottime_us() > until and start_time(pid) in (None, started):
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _last_line(said: bytes) -> str:

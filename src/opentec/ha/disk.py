@@ -23,7 +23,8 @@ def probe(directory: Path, node: str) -> float:
     `node` keeps the files of nodes that share a directory apart. Raises OSError; blocks for as long as the disk does.
     """
     started = time.monotonic()
-    file = os.open(directory / f".probe.{node}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # no symbolic link of a stranger's is followed: the folder may be one that all may write to
+    file = os.open(directory / f".probe.{node}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.pwrite(file, _BLOCK, 0)
         os.fdatasync(file)

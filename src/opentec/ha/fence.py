@@ -31,8 +31,8 @@ def kill_stale(file: EpochFile, patience: float = PATIENCE) -> Fenced:
     """
     if not file.pid or file.boot_id != process.boot_id() or file.pid_namespace != process.pid_namespace():
         return Fenced.ELSEWHERE
-    if file.pid == os.getpid():
-        return Fenced.GONE  # an earlier epoch of this very process: nobody else stands behind it
+    if file.pid in (os.getpid(), os.getppid()):
+        return Fenced.GONE  # an earlier epoch of this very server: nobody else stands behind it
     try:
         pinned = os.pidfd_open(file.pid)
     except ProcessLookupError:

@@ -78,7 +78,8 @@ class Lease:
         """Take over from epoch `expect` (0 = nobody), which the caller found dead, hung, stopped or its own.
 
         The new number is one more than `expect` and `repository_epoch`, so that none is used twice even where files
-        were lost. `addresses` is where this server can be reached, `version` that of what it writes. None when somebody else was faster: look again.
+        were lost. `addresses` is where this server can be reached, `version` that of what it writes. None when
+        somebody else was faster: look again.
         Raises LeaseDirectoryError; ValueError when node and addresses are too long.
         """
         number = 1 + max(expect, repository_epoch)

@@ -101,6 +101,12 @@ def decode_preamble(data: bytes, name: str) -> Preamble:
     raise LogError(f"segment {name} begins with no readable preamble")
 
 
+def whole_preambles(data: bytes) -> int:
+    """How many of the two copies at the beginning of a segment are undamaged."""
+    blocks = (data[:PREAMBLE_SIZE], data[PREAMBLE_SIZE:HEADER_AT])
+    return sum(block[48:52] == struct.pack("<I", crc32(block[:48])) and not any(block[52:]) for block in blocks)
+
+
 def decode_header(encoded: bytes, preamble: Preamble) -> SegmentHeader | None:
     """The encoded header, or None when it is damaged."""
     if crc32(encoded) != preamble.header_crc:

@@ -21,8 +21,9 @@ from opentec.log.codec import (
     next_valid,
     parse_segment_name,
     scan,
+    whole_preambles,
 )
-from opentec.log.errors import LogMismatch
+from opentec.log.errors import LogError, LogMismatch
 from opentec.log.table import SenderTable
 
 _log = logging.getLogger(__name__)
@@ -78,6 +79,30 @@ def read_head(path: Path) -> tuple[Preamble, SegmentHeader | None]:
     with path.open("rb") as file:
         preamble = decode_preamble(file.read(HEADER_AT), path.name)
         return preamble, decode_header(file.read(preamble.header_length), preamble)
+
+
+def damaged_heads(directory: Path) -> list[str]:
+    """What is damaged in front of the records of any segment, one sentence each; nothing is lost by it alone.
+
+    Recovery reads only the newest head, since each may be large; this reads them all. Raises OSError.
+    """
+    found = []
+    for path in segment_paths(directory):
+        try:
+            with path.open("rb") as file:
+                data = file.read(HEADER_AT)
+                preamble = decode_preamble(data, path.name)
+                header = decode_header(file.read(preamble.header_length), preamble)
+        except FileNotFoundError:
+            continue  # its time was over
+        except LogError as error:
+            found.append(str(error))
+            continue
+        if whole_preambles(data) < 2:
+            found.append(f"segment {path.name}: one copy of its preamble is damaged, the other is used")
+        if header is None:
+            found.append(f"segment {path.name}: its header is damaged; a later one holds what it says")
+    return found
 
 
 def marked_bad(path: Path) -> int | None:

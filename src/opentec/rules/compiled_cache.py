@@ -8,12 +8,13 @@ rule base comes from them, never from the cache.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -110,15 +111,7 @@ def _files(folder: str, name: str) -> Iterator[tuple[str, int, int]]:
 
 def _read(entry: Path, sources: Sources) -> RuleBase | None:
     try:
-        if not is_private(entry.parent):
-            return None
-        # what is no file of one's own, be it a link or a pipe, is not opened to wait at
-        with os.fdopen(os.open(entry, os.O_RDONLY | _FLAGS), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not (stat.S_ISREG(found.st_mode) and _is_own(found)):
-                return None
-            data = file.read(MAX_ENTRY + 1)
-        base = RuleBase.decode(data)
+        base = RuleBase.decode(read_private(entry, MAX_ENTRY + 1))
     except (OSError, RuleBaseError):
         return None
     code = sources.files.get(PREDICATES, b"").decode("utf-8-sig", "replace")
@@ -127,6 +120,23 @@ def _read(entry: Path, sources: Sources) -> RuleBase | None:
     with contextlib.suppress(OSError):
         os.utime(entry)  # the oldest are removed first
     return base
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Up to `limit` bytes of a file of the cache. Raises OSError where others may write it or its folder, too."""
+    if not is_private(path.parent):
+        raise PermissionError(errno.EPERM, "others may write its folder", str(path))
+    # what is no file of one's own, be it a link or a pipe, is not opened to wait at
+    with os.fdopen(os.open(path, os.O_RDONLY | _FLAGS), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not (stat.S_ISREG(found.st_mode) and _is_own(found)):
+            raise PermissionError(errno.EPERM, "not a file that only this user may write", str(path))
+        return file.read(limit)
+
+
+def not_private(cache: Path, folders: Sequence[str]) -> list[Path]:
+    """Those folders of the cache that are there and are not used, since others may write them."""
+    return [path for name in folders if os.path.lexists(path := cache / name) and not is_private(path)]
 
 
 def is_private(folder: Path) -> bool:

@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 # what a process has under way ends with it
 _UNDER_WAY: Final = {
-    "reception": (Word.SYNC_SINCE, Word.PROBE_SINCE),
+    "reception": (Word.SYNC_SINCE, Word.PROBE_SINCE, Word.PAUSED, Word.CONNECTIONS),
     "rule": (Word.PROCESSED,),
     "dispatch": (Word.TRANSACTION_SINCE, Word.FENCING, Word.REPOSITORY_TROUBLE),
 }

@@ -24,7 +24,9 @@ _log = logging.getLogger("dispatch")
 _OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
 _FIRST_PAUSE: Final = 1.0  # seconds until a command that failed is asked again; doubled each time
 _LONGEST_PAUSE: Final = 30.0
-_GRACE: Final = 5.0  # seconds that the lock may stay when the command has said that the writer is gone
+# seconds that the lock may stay when the command has said that the writer is gone: a cluster file system takes its time
+# to recover, and a node that was restarted must not be ended again while it comes up
+_GRACE: Final = 60.0
 _TELL: Final = 60.0  # seconds between two notices of failures
 
 Post = Callable[[str, str, str], Awaitable[None]]  # class, severity, text
@@ -50,6 +52,9 @@ class Fencing:
         for number in range(self._context.epoch - 1, max(0, self._context.epoch - _OLDER), -1):
             try:
                 file = epochs.read(self._context.instance.ha, number)
+                # its process may stand by by now, or serve this very epoch: beginning anew keeps pid and start time
+                if epochs.holder_dead(file):
+                    continue
                 fenced, why = await asyncio.to_thread(kill_stale, file), "it is on another host"
             except (FileNotFoundError, LeaseDirectoryError):
                 continue
@@ -58,7 +63,7 @@ class Fencing:
             if fenced is Fenced.KILLED:
                 _log.warning("the stale writer of epoch %d held the database and was killed", number)
                 return True
-            if fenced is Fenced.ELSEWHERE and not epochs.holder_dead(file):
+            if fenced is Fenced.ELSEWHERE:
                 self._elsewhere(file, why)
                 return False
         self._trouble(Trouble.LOCKED)

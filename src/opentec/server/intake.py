@@ -291,10 +291,12 @@ class Intake:
     def close_idle(self, limit: float) -> int:
         """Close the connections that have sent nothing for `limit` seconds; gives how many.
 
-        Not while sockets are not read: then it is the server that does not listen.
+        Not while sockets are not read: then it is the server that does not listen. Whoever sends without being
+        acknowledged loses the next event by it, so those go only where room is short.
         """
-        since = boot_us() - round(limit * 1e6)
-        idle = [] if self.paused else [one for one in self._connections if one.heard < since]
+        since, short = boot_us() - round(limit * 1e6), len(self._connections) > self._max_connections // 2
+        quiet = [one for one in self._connections if one.heard < since]
+        idle = [] if self.paused else [one for one in quiet if short or one.sender is not None]
         for connection in idle:
             connection.close_idle(limit)
         return len(idle)

@@ -26,8 +26,7 @@ from opentec.ha.errors import LeaseDirectoryError, LeaseLost
 from opentec.ha.lease import Lease
 from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
-from opentec.log.codec import parse_segment_name
-from opentec.log.segments import bytes_between, segment_paths
+from opentec.log.segments import bytes_between
 from opentec.rim.schema import SCHEMA_VERSION
 from opentec.server import hooks, report
 from opentec.server.child import Context
@@ -39,12 +38,13 @@ from opentec.server.notify import Notifier
 from opentec.server.progress import CHILDREN, Progress, Word, boot_us
 from opentec.server.rpc import Peer, RpcClient, RpcServer
 from opentec.server.supervisor import GiveUp, Supervisor
-from opentec.server.takeover import first_notice
+from opentec.server.takeover import first_notice, last_logged
 
 _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _WATCH: Final = 0.25
 _DRAIN: Final = 10.0
+_MOVE: Final = 0.1
 _QUARANTINE: Final = 5.0  # seconds that reception has for it, and for a notice
 _LOOK: Final = 0.05  # seconds between a standby's looks at the lease
 _TRIAL: Final = 10.0  # seconds between a standby's trials of its disks
@@ -100,6 +100,7 @@ class Master:
         self._vitals = Vitals(self._progress, Limits.of(config))
         self._warnings = report.warnings_of(instance, config)
         self._disk_trouble = ""  # of a node that stands by
+        self._disk_looked, self._disk_excused = boot_us(), 0
         self._too_old = ""  # the same
         self._warm_at = 0
         self._stop = asyncio.Event()
@@ -208,7 +209,7 @@ class Master:
                 self._node,
                 [self._config.nodes[self._node].listen],
                 decision.expect,
-                repository_epoch=max(self._last_logged(), self._repository_epoch),
+                repository_epoch=max(last_logged(self._instance.rx), self._repository_epoch),
                 version=SCHEMA_VERSION,
             )
             if lease is not None:
@@ -228,30 +229,20 @@ class Master:
 
     def _outdated(self, watch: Watch) -> None:
         """A node that is older than the one at work is of no use as a standby, and says so (docs/upgrade.md)."""
-        if watch.newer is None:
-            self._too_old = ""
-            return
-        said = (
-            f"epoch {watch.newer.number} on node {watch.newer.node} writes version {watch.newer.version} of the "
-            f"repository, this opentec version {SCHEMA_VERSION}: install the newer opentec on this node, too"
-        )
-        if self._state == "starting":
-            raise ServerError(said)
-        if said != self._too_old:
-            self._too_old = said
-            _log.error("this node would not take over: %s", said)
-
-    def _last_logged(self) -> int:
-        """The newest epoch that has a segment: it got as far as opening its port."""
-        return max(
-            (key[0] for path in segment_paths(self._instance.rx) if (key := parse_segment_name(path.name))), default=0
-        )
+        before, self._too_old = self._too_old, report.too_old(watch.newer) if watch.newer else ""
+        if self._too_old and self._state == "starting":
+            raise ServerError(self._too_old)
+        if self._too_old not in ("", before):
+            _log.error("this node would not take over: %s", self._too_old)
 
     def _claimed(self, decision: Decision) -> None:
         """Put together what the notice will say, and what the four processes need to know."""
         assert self._lease is not None
         if self._load_rule_base is not None and self._state == "standby" and not self._is_warm():
-            self._rule_base = self._load_rule_base()
+            try:
+                self._rule_base = self._load_rule_base()
+            except (OSError, ServerError) as error:  # reception takes what the log names, which this one may well be
+                _log.error("taking over with rule base %s: %s", self._rule_base.content_hash[:12], error)
         epoch = self._lease.epoch
         takeover = first_notice(
             self._instance.ha,
@@ -259,7 +250,7 @@ class Master:
             server=self._config.server.name,
             node=self._node,
             epoch=epoch,
-            last_logged=self._last_logged(),
+            last_logged=last_logged(self._instance.rx),
             rule_base=self._rule_base.content_hash,
         )
         _log.info("epoch %d is ours: %s", epoch, decision.reason)
@@ -342,12 +333,15 @@ class Master:
         if not limit or hooks.unsafe("no-self-demotion"):
             return
         progress, now = self._progress, boot_us()
-        # reception that itself shows no sign of life is hung, and that is the supervisor's affair
-        if now - progress[Word.BEAT_RECEPTION] > max(limit / 2, 0.5) * 1e6:
+        away, self._disk_looked = now - self._disk_looked, now
+        # Reception that hangs is the supervisor's affair. What stood still with it, or with this master, proves nothing
+        # about the disk: a write under way gets the whole time again.
+        if max(now - progress[Word.BEAT_RECEPTION], away) > max(limit / 2, 0.5) * 1e6:
+            self._disk_excused = now
             return
         for word, what in ((Word.SYNC_SINCE, "making records durable"), (Word.PROBE_SINCE, "a trial write")):
             since = progress[word]
-            if since and now - since > limit * 1e6:
+            if since and now - max(since, self._disk_excused) > limit * 1e6:
                 raise GiveUp("demote", f"{what} has taken longer than {limit:.3g} s: the disk hangs")
 
     def _waiting(self) -> int:
@@ -402,7 +396,9 @@ class Master:
         """A stop that was asked for: finish what is in the log, mark the epoch, give the lease back."""
         assert self._lease is not None and self._supervisor is not None
         self._state = "stopping"
-        drained = await self._supervisor.drain(_DRAIN)
+        # another node goes on with the log at once; to finish it first would be part of the gap
+        moves = self._stop_kind != "stop" and len(self._config.nodes) > 1
+        drained = await self._supervisor.drain(_MOVE if moves else _DRAIN)
         if not drained:
             _log.warning("stopped with events waiting in the log: the next start processes them")
         self._supervisor.end_all()
@@ -469,18 +465,8 @@ class Master:
             "epoch": self._lease.epoch if self._lease else None,
             "version": opentec.__version__,
             "processes": processes,
-            "durable": name_of(progress[Word.DURABLE]),
-            "committed": name_of(progress[Word.COMMITTED]),
             "waiting_bytes": waiting,
-            "connections": progress[Word.CONNECTIONS],
-            "acknowledged": progress[Word.ACKED],
-            "rejected": progress[Word.REJECTED],
-            "log_bytes": progress[Word.RX_BYTES],
-            "disk": report.disk(progress),
-            "programs_waiting": progress[Word.PROGRAMS],
-            "forwards_waiting": progress[Word.FORWARDS],
-            "recovered": bool(progress[Word.RECOVERED]),
-            "recovery": report.recovery(progress),
+            **report.numbers(progress),
             "rule_base": self._rule_base_at_work(),
             "recent": list(self._supervisor.events) if self._supervisor else [],
             "uptime": round((now - self._started) / 1e6, 1),
@@ -488,10 +474,9 @@ class Master:
 
     def _causes(self, waiting: int) -> list[Reason]:
         """Why this node is not healthy, or would not take over."""
-        if self._too_old:
-            return [Reason("version", f"this node would not take over: {self._too_old}", 0.0, False)]
-        if self._disk_trouble:
-            return [Reason("disk", f"this node would not take over: {self._disk_trouble}", 0.0, False)]
+        if trouble := self._too_old or self._disk_trouble:
+            code = "version" if self._too_old else "disk"
+            return [Reason(code, f"this node would not take over: {trouble}", 0.0, False)]
         if self._supervisor is None:
             return []
         pids = {child.name: child.pid for child in self._supervisor.children}

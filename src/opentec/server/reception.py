@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import itertools
 import logging
 import shutil
@@ -27,7 +28,7 @@ from opentec.events.records import (
 from opentec.log.clock import LogClock
 from opentec.log.codec import parse_segment_name
 from opentec.log.errors import LogWriteFailed
-from opentec.log.segments import Recovered, recover, segment_paths, segments
+from opentec.log.segments import Recovered, damaged_heads, recover, segment_paths, segments
 from opentec.log.writer import open_writer
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.traced import TraceError, TraceRequest
@@ -46,6 +47,7 @@ _TICK_SHORTEST: Final = 0.1  # seconds: at most ten TICKs a second
 _HOUSEKEEPING: Final = 2.0
 _PORT_TRIES: Final = 100
 _INTERNAL: Final = frozenset(("follow", "notice", "quarantine"))
+_DISK_FAILS: Final = (errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE)  # another node may do better
 
 
 class Reception:
@@ -316,6 +318,9 @@ class Reception:
                 intake.add(Kind.TICK)
 
     async def _housekeeping(self) -> None:
+        # not before the port is open: recovery needs one of the heads, this reads them all
+        for said in await asyncio.to_thread(damaged_heads, self._context.instance.rx):
+            _log.error("%s", said)
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             size = self._size()
@@ -368,4 +373,10 @@ def user_name(uid: int) -> str:
 
 
 async def main(context: Context) -> None:
-    await Reception(context).run()
+    try:
+        reception = Reception(context)
+    except OSError as error:
+        if error.errno not in _DISK_FAILS:
+            raise
+        raise Demote(f"the log cannot be recovered: {error}") from error
+    await reception.run()

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from opentec.events.records import name_of
 from opentec.ha import epochs
 from opentec.ha.errors import LeaseDirectoryError
 from opentec.rim.mounts import network_file_system
+from opentec.rim.schema import SCHEMA_VERSION
 from opentec.rim.sqlite import version_warnings
 from opentec.server.config import Config
 from opentec.server.instance import Instance
@@ -23,6 +25,31 @@ def warnings_of(instance: Instance, config: Config) -> list[str]:
     if kind := network_file_system(path):
         found.append(f"{path} is on a {kind} file system, as rim.allow_network_fs permits: its locks protect nothing")
     return found
+
+
+def too_old(holder: epochs.EpochFile) -> str:
+    """Why this node cannot take over from a holder of a newer version (docs/upgrade.md)."""
+    return (
+        f"epoch {holder.number} on node {holder.node} writes version {holder.version} of the repository, this opentec "
+        f"version {SCHEMA_VERSION}: install the newer opentec on this node, too"
+    )
+
+
+def numbers(progress: Progress) -> dict[str, Any]:
+    """What the page that the five processes share says, for `tec status`."""
+    return {
+        "durable": name_of(progress[Word.DURABLE]),
+        "committed": name_of(progress[Word.COMMITTED]),
+        "connections": progress[Word.CONNECTIONS],
+        "acknowledged": progress[Word.ACKED],
+        "rejected": progress[Word.REJECTED],
+        "log_bytes": progress[Word.RX_BYTES],
+        "disk": disk(progress),
+        "programs_waiting": progress[Word.PROGRAMS],
+        "forwards_waiting": progress[Word.FORWARDS],
+        "recovered": bool(progress[Word.RECOVERED]),
+        "recovery": recovery(progress),
+    }
 
 
 def recovery(progress: Progress, clock: Callable[[], int] = boot_us) -> dict[str, Any] | None:

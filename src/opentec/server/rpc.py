@@ -103,6 +103,9 @@ class RpcServer:
         except (asyncio.IncompleteReadError, ConnectionError, ValueError, TypeError, ServerError) as error:
             if not isinstance(error, asyncio.IncompleteReadError | ConnectionError):
                 _log.warning("pid %d on %s: %s", peer.pid, self.path.name, error)
+        except asyncio.CancelledError:
+            # the process ends; before Python 3.12 asyncio logs the cancellation of this task as an error
+            return
         finally:
             peer.closed = True
             if self._gone:

@@ -26,6 +26,7 @@ from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
 from opentec.server.instance import Instance, make_private
+from opentec.server.notify import Notifier
 from opentec.server.preflight import refuse_network, standing
 
 _log = logging.getLogger("master")
@@ -143,6 +144,8 @@ class Prepared:
         self.config = load_config(instance)
         if node not in self.config.nodes:
             raise ConfigError(f"node {node!r} is not in {instance.config_file}")
+        if lock is not None:
+            self._require_disks()  # first: a disk that fails is waited for then, and nothing else is
         self._require_directories()
         make_private(instance.runtime(node))
         self.lock = self._only_master() if lock is None else lock
@@ -153,7 +156,8 @@ class Prepared:
         self._alone: int | None = None  # no command reads the files until the lease is settled
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
-            self._require_disks()
+            if lock is None:
+                self._require_disks()
             if lock is None and self._is_alone():
                 refuse_network(self.config.repository_path(instance), self.config.rim.allow_network_fs)
                 self._compare_log(say, accept_gap)
@@ -401,6 +405,20 @@ class Prepared:
         os._exit(status)
 
 
+def _wait_for_disk(trouble: str) -> None:
+    """A while, and then until no process of this one waits for the disk: trials that hang must not pile up."""
+    notifier = Notifier()
+    while True:
+        # systemd would take the wait for a hang, and after a few starts that fail it would give the node up
+        notifier.send("WATCHDOG=1", "STATUS=" + " ".join(trouble.split())[:500])
+        time.sleep(_DISK_AGAIN)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            continue  # one is still there
+        return
+
+
 def _rejoin(arguments: list[str]) -> None:
     from opentec.server.logs import log_to_file
 
@@ -417,7 +435,7 @@ def _rejoin(arguments: list[str]) -> None:
             if str(error) != said:
                 said = str(error)
                 _log.error("node %s stands by again when this is mended: %s", node, error)
-            time.sleep(_DISK_AGAIN)
+            _wait_for_disk(said)
         except ServerError as error:
             _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
             sys.exit(1)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from opentec.server import dispatch, reception, rule, task
+from opentec.ha import process
+from opentec.server import dispatch, hooks, reception, rule, task
 from opentec.server.child import EXIT_DEMOTE, EXIT_FATAL, EXIT_SUPERSEDED, Context, reset_words, run_child
 from opentec.server.progress import CHILDREN, Word, boot_us
 
@@ -40,6 +41,7 @@ class Child:
     pid: int = 0
     restarts: deque[float] = field(default_factory=deque)
     killed_for: str = ""
+    killed_at: int = 0  # because it hung; boot-time microseconds
 
 
 class GiveUp(Exception):
@@ -67,6 +69,7 @@ class Supervisor:
         self._notice = notice
         self.children = [Child(name, number) for number, name in enumerate(CHILDREN)]
         self._attempts: dict[int, int] = {}
+        self._looked, self._excused = boot_us(), 0
         self.events: deque[str] = deque(maxlen=20)  # what happened last, for status
 
     def start_all(self) -> None:
@@ -83,7 +86,7 @@ class Supervisor:
         if pid == 0:
             run_child(child.name, context, _MAINS[child.name], master)
         child.pid = pid
-        child.killed_for = ""
+        child.killed_for, child.killed_at = "", 0
 
     async def reaped(self) -> None:
         """After SIGCHLD: collect who died and start them again; raises GiveUp."""
@@ -156,15 +159,33 @@ class Supervisor:
         """Kill what shows no sign of life; its death is handled like any other."""
         now = boot_us()
         limit = self._context.config.supervision.hang_after
+        away, self._looked = now - self._looked, now
+        if away > limit * 1e6 / 2:
+            self._excused = now  # the machine stood still, or this process: the others could not beat either
         for child in self.children:
-            if not child.pid or child.killed_for:
+            if not child.pid:
                 continue
-            silent = (now - self._context.progress[Word.BEAT_RECEPTION + child.number]) / 1e6
+            silent = (now - max(self._context.progress[Word.BEAT_RECEPTION + child.number], self._excused)) / 1e6
+            if child.killed_for:
+                self._must_have_ended(child, now)
+                continue
             ready = self._context.progress[Word.READY_RECEPTION + child.number]
             if silent > (limit if ready else max(limit, _STARTING)):
                 child.killed_for = f"no sign of life for {silent:.1f} s, killed"
                 _log.error("tec_%s shows no sign of life for %.1f s: killed", child.name, silent)
+                child.killed_at = now
                 os.kill(child.pid, signal.SIGKILL)
+
+    def _must_have_ended(self, child: Child, now: int) -> None:
+        """What SIGKILL does not end waits for a disk; another node, if there is one, may do better. Raises GiveUp."""
+        limit = self._context.config.disk_limit
+        if not limit or not child.killed_at or now - child.killed_at <= limit * 1e6:
+            return
+        # one that has ended is collected when its turn comes
+        if process.start_time(child.pid) is not None and not hooks.unsafe("no-self-demotion"):
+            raise GiveUp(
+                "demote", f"tec_{child.name} has not ended {limit:.3g} s after it was killed: it waits for a disk"
+            )
 
     async def drain(self, seconds: float) -> bool:
         """End reception, then wait until everything in the log is committed; False when that takes too long."""

@@ -21,6 +21,7 @@ from opentec.events.errors import SourceError
 from opentec.testing.results import Failure, Result
 
 KINDS: Final = ("github", "gitlab", "azure")
+READERS: Final = ("github", "azure")  # those that look for commands in what is printed
 GITLAB_FILE: Final = "gl-code-quality-report.json"
 MAX_TEXT: Final = 4000  # characters of one message
 # variable of a CI system that names the folder of the checkout: paths in annotations are relative to it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,7 @@ class Collected(msgspec.Struct):
     groups: list[Group] = []  # in the order of the paths
     order: list[tuple[Group, BoundCase]] = []  # what shall run, in this order
     known: dict[str, frozenset[str]] = {}  # names of all tests of the files that were read whole, by file
+    passed_over: list[Path] = []  # files that would be tests if they ended in .yaml
 
     @property
     def tests(self) -> int:
@@ -83,6 +85,7 @@ class _Found(msgspec.Struct):
     searched: set[Path] = set()  # those of `files` that were not named, but found in a folder
     rule_bases: dict[Path, Path] = {}  # folders that were met, by the real path
     errors: list[SourceError] = []
+    passed_over: list[Path] = []  # as of Collected
 
 
 def _find(targets: Iterable[Target]) -> _Found:
@@ -91,7 +94,9 @@ def _find(targets: Iterable[Target]) -> _Found:
         path = target.path
         if path.is_dir():
             bases: list[Path] = []
-            specs = sorted(_search(path, bases))
+            others: list[Path] = []
+            specs = sorted(_search(path, bases, others))
+            found.passed_over += sorted(others)
             found.searched.update(spec.resolve() for spec in specs)
             for base in sorted(bases):
                 found.rule_bases.setdefault(base.resolve(), base)
@@ -112,7 +117,7 @@ def _find(targets: Iterable[Target]) -> _Found:
     return found
 
 
-def _search(folder: Path, rule_bases: list[Path]) -> Iterator[Path]:
+def _search(folder: Path, rule_bases: list[Path], passed_over: list[Path]) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         # hidden folders hold other people's copies: .git, .venv, .tox
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -123,6 +128,8 @@ def _search(folder: Path, rule_bases: list[Path]) -> Iterator[Path]:
         for name in files:
             if name.endswith(".test.yaml") or (in_tests and name.endswith(".yaml") and not name.startswith(".")):
                 yield here / name
+            elif name.endswith(".test.yml") or (in_tests and name.endswith(".yml") and not name.startswith(".")):
+                passed_over.append(here / name)
 
 
 def collect(paths: Sequence[str | Path], cache: Path | None = None) -> Collected:
@@ -131,10 +138,16 @@ def collect(paths: Sequence[str | Path], cache: Path | None = None) -> Collected
     A path may be `FILE:LINE` or `FILE::NAME`, and a file of rules, for the examples in it. `cache` is the folder of
     compiled rule bases; None compiles them.
     """
-    found = _find(parse_target(path) for path in paths)
-    collecting = _Collecting(found, cache)
-    collecting.specs()
-    collecting.examples()
+    was_on = gc.isenabled()
+    # what is read stays; to look for cycles in it again and again takes longer than to read it
+    gc.disable()
+    try:
+        collecting = _Collecting(_find(parse_target(path) for path in paths), cache)
+        collecting.specs()
+        collecting.examples()
+    finally:
+        if was_on:
+            gc.enable()
     return collecting.collected
 
 
@@ -142,7 +155,7 @@ class _Collecting:
     def __init__(self, found: _Found, cache: Path | None) -> None:
         self.found = found
         self.cache = cache
-        self.collected = Collected(found.errors)
+        self.collected = Collected(found.errors, passed_over=found.passed_over)
         self.bases: dict[Path, tuple[Path, RuleBase | None]] = {}  # by the real path
         self.done: set[Path] = set()  # files of rules whose examples were taken
 

@@ -17,6 +17,11 @@ from opentec.events.names import nearest, shown
 
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes of one document
 MAX_DEPTH: Final = 32  # lists and mappings within one another
+MAX_SAID: Final = 2 * MAX_FILE  # characters and values that aliases, parameters and a setup make of a document
+_LIMITS: Final = (
+    "lists and mappings are nested too deeply",
+    f"aliases make more than {MAX_SAID} characters of this file",
+)
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -49,29 +54,50 @@ Node = Scalar | Sequence | Mapping
 class Document:
     """One YAML file. Its readers report what is wrong in `errors` and give None, so that all errors come in one run."""
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str, source: str | None = None) -> None:
+        """`source` is what errors quote, line by line, where the YAML was made of another text."""
         self.file = file
         self.errors: list[SourceError] = []
         self._reported: set[tuple[Mark, str]] = set()
+        self._said = 0
         self._lines: dict[str, list[str]] = {}
-        self.root = self._read(text, "")
+        self.root = self._read(text, "", source)
 
     def include(self, file: str, text: str) -> Node | None:
         """The content of another file; its marks name it, and what is wrong in it is reported here."""
         return self._read(text, file)
 
-    def _read(self, text: str, file: str) -> Node | None:
-        self._lines[file] = text.replace("\r\n", "\n").split("\n")
+    def _read(self, text: str, file: str, source: str | None = None) -> Node | None:
+        self._lines[file] = (text if source is None else source).replace("\r\n", "\n").split("\n")
         try:
             return _compose(text, file)
         except yaml.MarkedYAMLError as wrong:
             at = wrong.problem_mark or wrong.context_mark
             mark = Mark(at.line + 1, at.column + 1, file) if at is not None else Mark(1, 1, file)
             said = ", ".join(part for part in (wrong.context, wrong.problem) if part)
-            self.report(mark, f"this is not YAML: {said}", "quote values that hold ': ' or begin with a sign")
+            self.report(mark, f"this is not YAML: {said}", self._yaml_hint(mark, wrong.problem or ""))
         except yaml.YAMLError as wrong:
             self.report(Mark(1, 1, file), f"this is not YAML: {' '.join(str(wrong).split())}")
         return None
+
+    def _yaml_hint(self, mark: Mark, problem: str) -> str:
+        lines = self._lines[mark.file]
+        line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+        if problem in _LIMITS:
+            return "split it"
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            return "indent with spaces, a tab is none"
+        if problem.startswith("did not find expected"):
+            return "look at the indentation and the brackets of this line and of those above"
+        return "quote values that hold ': ' or begin with a sign"
+
+    def grow(self, more: int) -> bool:
+        """Count what is made of the document beside what stands in it; False (reported) beyond MAX_SAID."""
+        before, self._said = self._said, self._said + more
+        if before <= MAX_SAID < self._said:
+            message = f"setup and parameters make more than {MAX_SAID} characters of this file"
+            self.report(Mark(1, 1), message, "split it")
+        return self._said <= MAX_SAID
 
     def report(self, mark: Mark, message: str, hint: str = "") -> None:
         """Keep an error, once: a test with parameters is read for each of its rows."""
@@ -135,7 +161,8 @@ def _compose(text: str, file: str) -> Node | None:
     """
     root: Node | None = None
     parents: list[tuple[Any, list[Node]]] = []  # events that opened a list or mapping, and what is in it so far
-    anchors: dict[str, Node] = {}
+    anchors: dict[str, tuple[Node, int]] = {}  # what they name, with its weight
+    aliased = 0
     event: Any
     for event in yaml.parse(text, Loader=_LOADER):
         kind = type(event)
@@ -144,7 +171,7 @@ def _compose(text: str, file: str) -> Node | None:
             node = Scalar(event.value, _mark(event, file))
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             if len(parents) == MAX_DEPTH:
-                raise _wrong(event, "lists and mappings are nested too deeply")
+                raise _wrong(event, _LIMITS[0])
             parents.append((event, []))
             continue
         elif kind is yaml.MappingEndEvent:
@@ -158,19 +185,37 @@ def _compose(text: str, file: str) -> Node | None:
             found = anchors.get(str(event.anchor))
             if found is None:
                 raise _wrong(event, f"nothing is named &{event.anchor} above")
-            parents[-1][1].append(found)  # one cannot be the root: nothing stands above it
+            aliased += found[1]
+            if aliased > MAX_SAID:
+                raise _wrong(event, _LIMITS[1])
+            parents[-1][1].append(found[0])  # one cannot be the root: nothing stands above it
             continue
         elif kind is yaml.DocumentStartEvent and root is not None:
             raise _wrong(event, "a second document begins here")
         else:
             continue
         if event.anchor:
-            anchors[event.anchor] = node
+            anchors[event.anchor] = node, weight(node)
         if parents:
             parents[-1][1].append(node)
         else:
             root = node
     return root
+
+
+def weight(node: Node) -> int:
+    """How many characters and values there are in a tree, what aliases name counted each time."""
+    return _weight(node, {})
+
+
+def _weight(node: Node, known: dict[int, int]) -> int:
+    if isinstance(node, Scalar):
+        return 1 + len(node.text)
+    found = known.get(id(node))
+    if found is None:
+        items = node.items if isinstance(node, Sequence) else [part for pair in node.pairs for part in pair]
+        found = known[id(node)] = 1 + sum(_weight(item, known) for item in items)
+    return found
 
 
 def _mark(event: Any, file: str) -> Mark:

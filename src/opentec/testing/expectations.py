@@ -5,6 +5,7 @@ Whatever is compared has a `class_name`, a `cls` and a `get` where it is an even
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -19,6 +20,8 @@ from opentec.testing.instants import show_length
 
 # what the server sets of every event: an exact expectation needs not name it
 _SET: Final = FIXED_SLOTS | {"last_modified_time"}
+_BLANKS: Final = re.compile(r"\s*([][(),|])\s*")  # that mean nothing in a term
+_QUOTED: Final = re.compile(r"'((?:[^']|'')*)'")
 Differences = dict[str, tuple[Any, Any]]  # by slot or field: wanted and actual
 
 
@@ -62,9 +65,9 @@ class Wanted(msgspec.Struct, frozen=True):
         if self.class_name is not None and event.class_name != self.class_name:
             found["class"] = self.class_name, event.class_name
         for slot, value in self.values.items():
-            actual = event.get(slot)
-            if actual != self.value(event, slot, value):
-                found[slot] = value, actual
+            actual, wanted = event.get(slot), self.value(event, slot, value)
+            if actual != wanted:
+                found[slot] = wanted, actual
         if self.exact:
             found |= {slot: (event.cls.defaults.get(slot), event.get(slot)) for slot in self._further(event)}
         return found
@@ -80,6 +83,12 @@ class Wanted(msgspec.Struct, frozen=True):
     def _further(self, event: Subject) -> list[str]:
         """Slots that are not named and have no default."""
         defaults = event.cls.defaults
+        if isinstance(event, Said) and event.as_text:  # beside the slots it has the words CLASS_NAME and EVENT
+            return [
+                slot
+                for slot, value in event.slots.items()
+                if slot in defaults and slot not in self.values and slot not in _SET and value != show(defaults[slot])
+            ]
         return [
             slot
             for slot, value in event.slots.items()
@@ -180,11 +189,16 @@ def same(written: Any, actual: Any) -> bool:
         return bool(written == actual)
     if type(actual) is int or type(actual) is float:
         try:
-            return float(written) == actual
+            # beyond 2 ** 53 a float has no room for every whole number
+            return (int(written) if written.lstrip("+-").isdigit() else float(written)) == actual
         except ValueError:
             return False
     try:
         text = show(list(actual) if isinstance(actual, tuple) else actual)
     except RuleError:
         return False
-    return "".join(written.split()) == "".join(text.split())
+    text = _BLANKS.sub(r"\1", text)
+    written = written.strip()
+    # terms are shown without the quotes that the rule language needs for some of their texts
+    bare = _QUOTED.sub(lambda quoted: quoted[1].replace("''", "'"), written)
+    return text in (_BLANKS.sub(r"\1", written), _BLANKS.sub(r"\1", bare))

@@ -86,7 +86,7 @@ def read_examples(text: str, path: Path, folder: Path) -> Spec | None:
     examples = list(_examples(_comments(text)))
     if not examples:
         return None
-    document = Document(str(path), _yaml(examples))
+    document = Document(str(path), _yaml(examples), text)
     if not document.errors:
         document.root = _tests(document, examples)
     return spec_of(document, path, folder)

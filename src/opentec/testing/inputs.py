@@ -246,7 +246,7 @@ class _Dump:
         if class_name == "CHANGE" and {"event", "user"} <= slots.keys():
             return Dumped(line, "change", class_name, slots, time, text=text)
         seconds = slots.get("date_reception")
-        if isinstance(seconds, str) and re.fullmatch(r"\d{1,12}", seconds, re.ASCII):
+        if isinstance(seconds, str) and re.fullmatch(r"\d{1,10}", seconds, re.ASCII):
             time = int(seconds) * 1_000_000 if time is None else time
             slots = {name: value for name, value in slots.items() if name not in _SET_BY_SERVER}
         return Dumped(line, "event", class_name, slots, time, text=text)

@@ -1,7 +1,7 @@
 """Which tests failed last, for `--last-failed`: one small file of the cache for each rule base, by its real path.
 
 A run changes what is remembered of the tests that it ran, and forgets those that are no longer there. What cannot be
-read is as if nothing had failed.
+read, and what others may write, is as if nothing had failed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from opentec.rules.compiled_cache import is_private, prune, write_private
+from opentec.rules.compiled_cache import prune, read_private, write_private
 
 FOLDER: Final = "last-failed"
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes
@@ -33,12 +33,8 @@ def read_failed(cache: Path | None, rule_base: Path) -> Failed:
     """The tests of a rule base that failed when they ran last."""
     if cache is None:
         return set()
-    path = _file(cache, rule_base)
     try:
-        if not is_private(path.parent):
-            return set()
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+        data = read_private(_file(cache, rule_base), MAX_FILE + 1)
         return set(msgspec.json.decode(data, type=list[tuple[str, str]]))
     except (OSError, msgspec.MsgspecError):
         return set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -32,22 +33,29 @@ def assign(wanted: Sequence[_Matcher[T]], there: Sequence[T]) -> dict[int, int]:
     choices = [[at for at, thing in enumerate(there) if want.matches(thing)] for want in wanted]
     owner: dict[int, int] = {}
     for number in range(len(wanted)):
-        _give(number, choices, owner, set())
+        _give(number, choices, owner)
     return owner
 
 
-def _give(number: int, choices: Sequence[Sequence[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Find a thing for an expectation; its owner may have to take another one."""
-    for at in choices[number]:
-        if at not in owner:
+def _give(number: int, choices: Sequence[Sequence[int]], owner: dict[int, int]) -> bool:
+    """Find a thing for an expectation; owners may have to take another one, the nearest first."""
+    asked: dict[int, int] = {}  # the expectation that would take a thing, by the thing
+    waiting = deque([number])
+    while waiting:
+        want = waiting.popleft()
+        for at in choices[want]:
+            if at in asked:
+                continue
+            asked[at] = want
+            if at in owner:
+                waiting.append(owner[at])
+                continue
+            has = {one: thing for thing, one in owner.items()} if want != number else {}
+            while want != number:  # each hands over what it has
+                owner[at], at = want, has[want]
+                want = asked[at]
             owner[at] = number
             return True
-    for at in choices[number]:
-        if at not in seen:
-            seen.add(at)
-            if _give(owner[at], choices, owner, seen):
-                owner[at] = number
-                return True
     return False
 
 

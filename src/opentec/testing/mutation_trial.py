@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from time import process_time
 from typing import Final
 
 import msgspec
@@ -30,6 +31,7 @@ from opentec.testing.runner import Runner
 # a test of a mutant may have this many times the records that it has on the rules as they are, and some more
 MORE: Final = 3
 SOME: Final = 1000
+LONGEST: Final = 10.0  # seconds of the processor for one test of a mutant, whose rules may run up to the step limit
 
 
 class MutationError(Exception):
@@ -68,18 +70,20 @@ class _TooLongError(Exception):
 
 
 class _Records:
-    """Counts the records of a test, and ends one that has too many."""
+    """Counts the records of a test, and ends one that has too many or takes too long."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.most = 0
+        self._most = 0
+        self._until = 0.0
 
     def begin(self, most: int) -> None:
-        self.count, self.most = 0, most
+        """A test begins; with `most` it is limited."""
+        self.count, self._most, self._until = 0, most, process_time() + LONGEST
 
     def saw(self, record: Record, effects: Effects) -> None:
         self.count += 1
-        if self.most and self.count > self.most:
+        if self._most and (self.count > self._most or process_time() > self._until):
             raise _TooLongError
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from opentec.events.names import nearest, shown
-from opentec.testing.document import Document, Mapping, Mark, Node, Scalar, Sequence
+from opentec.testing.document import MAX_FILE, Document, Mapping, Mark, Node, Scalar, Sequence
 
 MAX_ROWS: Final = 10_000  # of one test
 MAX_SHOWN: Final = 100  # parts of a value in the name of a test
@@ -112,7 +112,10 @@ class Filler:
             self._used.add(whole[1])
             return values[whole[1]][1]._replace(mark=node.mark)
 
+        size = 0
+
         def text(use: re.Match[str]) -> str:
+            nonlocal size
             name = use[1]
             if name is None:
                 return "${"
@@ -126,6 +129,10 @@ class Filler:
             if not isinstance(found[1], Scalar):
                 message = f"parameter {shown(name)} is no text, and stands within one"
                 self._document.report(node.mark, message, f"write ${{{name}}} and nothing else")
+                return ""
+            size += len(found[1].text)
+            if size > MAX_FILE:
+                self._document.report(node.mark, f"parameters make a text of more than {MAX_FILE} characters")
                 return ""
             return found[1].text
 

@@ -282,11 +282,11 @@ class Comparison:
         for position, group in groupby(rows, key=lambda row: row[0]):
             if position in self._skipped:
                 continue
-            sent: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+            sent: tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]] = (Counter(), Counter())
             for _, side, kind, data in group:
                 sent[side][_sent(kind, data)] += 1
             for side, counter in enumerate(sent):
-                for what in sorted((counter - sent[1 - side]).elements()):
+                for what, _ in sorted((counter - sent[1 - side]).elements()):
                     yield OutboxDifference(position, SIDES[side], what, self._rules_at(position, (side,)))
 
     def _count_timers(self) -> None:
@@ -335,13 +335,15 @@ def _change(slot: str, before: Any, now: Any) -> str:
     return f"{slot} {before} -> {now}" if slot in ("status", "severity") else f"{slot} changed"
 
 
-def _sent(kind: str, data: str) -> str:
-    """One row of the outbox in a line, without handles."""
+def _sent(kind: str, data: str) -> tuple[str, str]:
+    """One row of the outbox in a line, without handles; and the slots of a forwarded event."""
     said = msgspec.json.decode(data)
     name, _, destination = kind.partition(":")
     if said.get("forward"):
-        return f"{name} {said['forward'][0]} to {destination}"
-    return _KEY.sub(r"\1", " ".join([name, *filter(None, [destination]), *map(str, said.get("argv", ()))]))
+        class_name, slots = said["forward"]
+        compared = sorted((slot, value) for slot, value in slots.items() if slot not in _NOT_COMPARED)
+        return f"{name} {class_name} to {destination}", repr(compared)
+    return _KEY.sub(r"\1", " ".join([name, *filter(None, [destination]), *map(str, said.get("argv", ()))])), ""
 
 
 def _name(date: int | None, handle: int | None) -> str:

@@ -21,7 +21,8 @@ def as_text(result: Result) -> str:
     """The lines of one test: one when it passed, the whole story when it failed."""
     if result.passed:
         return f"ok    {result.name}"
-    return "\n".join(_failed(result))
+    # a text of an event, as in what a rule did, must not begin a line: CI systems read commands there
+    return "\n".join(line.replace("\n", "\\n").replace("\r", "\\r") for line in _failed(result))
 
 
 def command_of(result: Result) -> str:

@@ -66,7 +66,7 @@ class Rows:
 
     def prime(self, engine: Engine) -> dict[int, Timer]:
         """Give an engine what the rule process is primed with (spine: the rule process); gives the pending timers."""
-        state: dict[str, Any] = {key: msgspec.msgpack.decode(self._state[key]) for key in sorted(self._state)}
+        state = self.state()
         f2, f = state.get("f2", 0), state.get("f", 0)
         timers = [timer_of_row(*self._timers[number]) for number in sorted(self._timers)]
         waiting = {timer.eid for timer in timers}
@@ -77,6 +77,10 @@ class Rows:
         ]
         engine.prime(cached, timers, state)
         return {timer.id: timer for timer in timers}
+
+    def state(self) -> dict[str, Any]:
+        """What rules remember, as it is stored."""
+        return {key: msgspec.msgpack.decode(self._state[key]) for key in sorted(self._state)}
 
     def read(self, shapes: Shapes) -> dict[int, Event]:
         """The events as they are stored, by eid."""
@@ -201,6 +205,7 @@ class Server:
         self.engine = engine
         # what is looked at is what was stored, too
         self.events = self._rows.read(self._parts.shapes(engine.rule_base))
+        self.state = self._rows.state()
 
     def take_over(self) -> None:
         """The same on another node, in an epoch of its own; its first record is still to come."""

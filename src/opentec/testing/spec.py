@@ -23,7 +23,7 @@ from typing import Final
 
 from opentec.events.errors import SourceErrors
 from opentec.events.names import shown
-from opentec.testing.document import Document, Mark, Node, Scalar, Sequence, read_document, read_text
+from opentec.testing.document import Document, Mark, Node, Scalar, Sequence, read_document, read_text, weight
 from opentec.testing.instants import parse_start
 from opentec.testing.parameters import Filler, Row, read_rows
 from opentec.testing.spec_data import Case as Case
@@ -65,6 +65,7 @@ class _Reader:
         self._steps = StepReader(document, path.parent)
         self._cases: dict[str, Case] = {}
         self._setup: list[Node] = []
+        self._setup_weight = 0
 
     def spec(self, rule_base: Path | None) -> Spec | None:
         document = self.document
@@ -80,6 +81,7 @@ class _Reader:
             self._include(top["include"][1])
         if "setup" in top:
             self._setup += document.sequence(top["setup"][1], "'setup'") or ()
+        self._setup_weight = sum(map(weight, self._setup))
         items = document.sequence(top["tests"][1], "'tests'") if "tests" in top else None
         for item in items or ():
             self._test(item)
@@ -123,7 +125,8 @@ class _Reader:
         if found is None:
             return
         if "parameters" not in found:
-            self._case(node.mark, found, self._setup, None)
+            if document.grow(self._setup_weight):
+                self._case(node.mark, found, self._setup, None)
             return
         rows = read_rows(document, found.pop("parameters")[1])
         if not rows:
@@ -132,6 +135,8 @@ class _Reader:
         for row in rows:
             filled = {key: (mark, filler.fill(value, row.values)) for key, (mark, value) in found.items()}
             setup = [filler.fill(step, row.values) for step in self._setup]
+            if not document.grow(sum(map(weight, [*setup, *(value for _, value in filled.values())]))):
+                return
             self._case(node.mark, filled, setup, row if filled.get("name") == found.get("name") else None)
         filler.finish()
 

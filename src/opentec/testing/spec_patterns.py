@@ -56,11 +56,14 @@ class PatternReader:
 
     def flag(self, found: dict[str, tuple[Mark, Node]], key: str) -> bool:
         """Whether a key is there; it can only be `true`."""
-        if key not in found:
-            return False
-        if self.truth(found[key][1], f"{key!r}") is False:
-            self.document.report(found[key][1].mark, f"{key!r} can only be true", "take it out")
-        return True
+        return key in found and self.only_true(found[key][1], f"{key!r}")
+
+    def only_true(self, node: Node, what: str) -> bool:
+        """Whether a value is `true`; anything else is reported: `false` would look as if it asked for something."""
+        found = self.truth(node, what)
+        if found is False:
+            self.document.report(node.mark, f"{what} can only be true", "take it out")
+        return found is True
 
     def event(self, node: Node) -> Pattern | None:
         """An event that arrives."""
@@ -122,7 +125,7 @@ class PatternReader:
         document, subject = self.document, KINDS[kind]
         if kind.startswith("no_") and kind != "no_state" and isinstance(node, Scalar):
             # the whole kind: `no_actions: true`
-            return Expectation(kind, (), mark) if self.truth(node, f"{kind!r}") else None
+            return Expectation(kind, (), mark) if self.only_true(node, f"{kind!r}") else None
         items = document.sequence(node, f"{kind!r}")
         if items is None:
             return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from opentec.events.errors import SourceErrors
-from opentec.testing.document import Document, Mapping, Mark, Node, Scalar
+from opentec.testing.document import Document, Mapping, Mark, Node, Scalar, Sequence
 from opentec.testing.instants import LONGEST, parse_at, parse_length, show_length
 from opentec.testing.spec_data import KINDS, Arrival, Change, Failover, Pattern, RawSlot, Step
 from opentec.testing.spec_patterns import PatternReader
@@ -147,7 +147,7 @@ class StepReader:
         if ("text" in found) == ("file" in found):
             document.report(mark, "'lines' has either text or file", "write text: | and the lines below it")
             return []
-        format_file = self._path("format", found["format"][1])
+        format_file = self._file("format", found["format"][1])
         said: dict[str, str] = {}
         for key in ("hostname", "log"):
             scalar = document.scalar(found[key][1], f"{key!r}") if key in found else None
@@ -160,16 +160,24 @@ class StepReader:
             else:
                 from opentec.testing.inputs import lines_of
 
-                path = self._path("file", found["file"][1])
-                lines += [(line, found["file"][1].mark) for line in lines_of(path)] if path is not None else []
-            if format_file is None or not lines:
+                path = self._file("file", found["file"][1])
+                if path is None:
+                    return []
+                lines += [(line, found["file"][1].mark) for line in lines_of(path)]
+            if format_file is None:
                 return []
-            return self._read_lines(format_file, lines, said, all_taken="text" in found)
+            patterns = self._read_lines(format_file, lines, said, all_taken="text" in found)
+            if not patterns and "file" in found:
+                hint = "`tec adapter try` shows what becomes of each line"
+                document.report(found["file"][1].mark, "no line of this log becomes an event", hint)
+            return patterns
         except SourceErrors as wrong:
             document.errors += wrong.errors
             return []
 
     def _text(self, node: Node) -> list[tuple[str, Mark]]:
+        if not (node.text if isinstance(node, Scalar) else node.items if isinstance(node, Sequence) else node):
+            self.document.report(node.mark, "'text' has no lines", "write text: | and the lines below it")
         if isinstance(node, Scalar):
             # a block begins in the line behind its mark; each of its lines has its place there
             first = node.mark.line + 1 if "\n" in node.text else node.mark.line
@@ -200,14 +208,16 @@ class StepReader:
     def _dump(self, node: Node) -> tuple[Arrival, ...]:
         from opentec.testing.inputs import read_dump
 
-        path = self._path("dump", node)
+        document, path = self.document, self._file("dump", node)
         if path is None:
             return ()
         try:
             records = [record for record in read_dump(path) if record.kind == "event"]
         except SourceErrors as wrong:
-            self.document.errors += wrong.errors
+            document.errors += wrong.errors
             return ()
+        if not records:
+            document.report(node.mark, "the dump has no event", "changes and what was rejected do not arrive")
         if not self._room(len(records), node.mark):
             return ()
         first = next((record.time for record in records if record.time is not None), 0)
@@ -241,7 +251,7 @@ class StepReader:
     def _failover(self, mark: Mark, node: Node) -> Failover | None:
         if isinstance(node, Mapping):
             return Failover(self.patterns.slots(node, "'failover'"), mark)
-        return Failover({}, mark) if self.patterns.truth(node, "'failover'") else None
+        return Failover({}, mark) if self.patterns.only_true(node, "'failover'") else None
 
     def _path(self, key: str, node: Node) -> Path | None:
         scalar = self.document.scalar(node, f"{key!r}")
@@ -249,6 +259,13 @@ class StepReader:
             self.document.report(scalar.mark, f"{key!r} is empty", "name it relative to this file")
             return None
         return None if scalar is None else self._folder / scalar.text
+
+    def _file(self, key: str, node: Node) -> Path | None:
+        path = self._path(key, node)
+        if path is not None and not path.is_file():
+            self.document.report(node.mark, f"there is no file {path}", f"{key!r} is relative to this file")
+            return None
+        return path
 
 
 def _number(text: str) -> int:

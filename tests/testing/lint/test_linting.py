@@ -29,6 +29,21 @@ def test_rules_that_no_test_fires(base: Path) -> None:
     assert (report.tests, report.failed, report.rules, report.rule_sets) == (1, 0, 2, 1)
 
 
+def test_a_correlation_rule_is_one_rule(tmp_path: Path) -> None:
+    """The engine makes two of it, one for each event that may come last."""
+    rules = "correlation_rule: pair: event_relation: Disk_Full causes Disk_OK within: 10 minutes."
+    base = make_rule_base(tmp_path / "base", rules)
+    report = lint(base, choose(["L50"]))
+    assert [one.message for one in report.diagnostics] == [
+        "correlation_rule 'pair' has no test, for there are none",
+        "correlation_rule 'pair' has no description",
+    ]
+    assert report.rules == 1
+    events = "[{class: Disk_OK, hostname: a}, {class: Disk_Full, hostname: a}]"
+    write_spec(base, f"- {{at: 0s, events: {events}}}")  # the cause comes last
+    assert lines(lint(base, choose(["L501"])).diagnostics) == []
+
+
 def test_a_rule_base_without_tests(base: Path) -> None:
     assert [one.message for one in look(base, "L501", run=True)] == [
         "rule 'a' has no test, for there are none",

@@ -54,9 +54,10 @@ def check_rule_files(model: Model, present: Mapping[str, str]) -> Iterator[Diagn
 
 def check_descriptions(model: Model) -> Iterator[Diagnostic]:
     """Rules that do not say what they are for."""
-    for _, rule in model.rules:
+    for _, rule in model.written:
         if not rule.description:
-            yield found("L502", rule.place, f"rule {rule.name!r} has no description", "add description: '...',")
+            kind = rule.source_kind or rule.kind
+            yield found("L502", rule.place, f"{kind} {rule.name!r} has no description", "add description: '...',")
 
 
 def _names(terms: Iterable[Term]) -> Iterator[str]:

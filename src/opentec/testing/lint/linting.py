@@ -107,7 +107,7 @@ def lint(
     left = suppress(found, suppressions, ran)
     shown = sorted({_placed(one, folder, texts) for one in left if one.code in codes})
     tests, failed = (tested.tests, tested.failed) if tested is not None else (0, 0)
-    return Report(folder, shown, len(base.rule_sets), len(model.rules), tests, failed)
+    return Report(folder, shown, len(base.rule_sets), len(model.written), tests, failed)
 
 
 def _texts(folder: Path) -> dict[str, str]:

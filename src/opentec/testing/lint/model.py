@@ -26,6 +26,7 @@ from opentec.rules.ast import (
 )
 from opentec.rules.clauses import ASSERTS, CONTROL_GOALS
 from opentec.rules.rulebase import RuleBase
+from opentec.testing.coverage_plan import author
 
 Key = tuple[str, int]  # name and number of arguments
 _DUPLICATES: Final = ("first_duplicate", "all_duplicates")
@@ -74,6 +75,8 @@ class Model:
         self.base = rule_base
         self.table: ClassTable = rule_base.classes
         self.rules = [(rule_set, rule) for rule_set in rule_base.rule_sets for rule in rule_set.rules]
+        # a correlation rule is two of them
+        self.written = [(rule_set, rule) for rule_set, rule in self.rules if rule.name == author(rule)]
         self.sites = [
             *(Site(rule_set, rule, action, None) for rule_set, rule in self.rules for action in rule.actions),
             *(Site(rule_set, None, None, clause) for rule_set in rule_base.rule_sets for clause in rule_set.clauses),

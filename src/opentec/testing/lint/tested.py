@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from opentec.events.errors import SourceError
+from opentec.testing.coverage_plan import author
 from opentec.testing.lint.diagnostics import Diagnostic, found
 from opentec.testing.lint.model import Model
 
@@ -40,8 +41,10 @@ def run_tests(folder: Path, cache: Path | None = None) -> Tested:
 
 def check_tested(model: Model, tested: Tested) -> Iterator[Diagnostic]:
     """Rules that fired in no test."""
-    for rule_set, rule in model.rules:
-        if f"{rule_set.name}/{rule.name}" not in tested.fired:
+    fired = {f"{rule_set.name}/{rule.name}": f"{rule_set.name}/{author(rule)}" for rule_set, rule in model.rules}
+    seen = {fired.get(name, name) for name in tested.fired}
+    for rule_set, rule in model.written:
+        if f"{rule_set.name}/{rule.name}" not in seen:
             why = "fires in no test" if tested.tests else "has no test, for there are none"
             hint = "write one in tests/*.yaml; docs/testing-rules.md shows how"
-            yield found("L501", rule.place, f"{rule.kind} {rule.name!r} {why}", hint)
+            yield found("L501", rule.place, f"{rule.source_kind or rule.kind} {rule.name!r} {why}", hint)
