@@ -33,10 +33,10 @@ test: setup
 	@$(PY) packaging/ci.py unit acceptance
 
 ci: setup
-	@$(PY) packaging/ci.py lint format types arrows unit coverage acceptance faults chaos chaos-mix
+	@$(PY) packaging/ci.py lint format types arrows unit mutation coverage acceptance faults chaos chaos-mix
 
 nightly: setup
-	@$(PY) packaging/ci.py nightly properties nightly-chaos nightly-mix pacemaker pythons bench bench-rules bench-default
+	@$(PY) packaging/ci.py nightly properties nightly-chaos nightly-mix pacemaker pythons bench bench-rules bench-default bench-tester
 
 chaos: setup
 	@$(PY) -m tests.faults.chaos --seed $(SEED) $(if $(SECTION),--section $(SECTION) $(if $(COUNT),--count $(COUNT)),\

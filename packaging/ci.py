@@ -51,6 +51,7 @@ STEPS = {
         (*PYTEST, "-n", "2", "-m", UNIT, "--durations=5", "--cov", "--cov-report=", "--cov-report=json:coverage.json"),
         300,
     ),
+    "mutation": Step((PYTHON, "-m", "tests.rules_default.mutated"), 120),
     "coverage": Step((PYTHON, "packaging/check_coverage.py", "coverage.json"), 10),
     "acceptance": Step(
         (*PYTEST, "-n", "2", "--dist", "loadfile", "-m", "acceptance and not nightly", "--durations=5"), 240
@@ -68,6 +69,7 @@ STEPS = {
     "bench": Step((PYTHON, "-m", "bench"), 1200),
     "bench-rules": Step((PYTHON, "-m", "bench", "rules", "--check"), 900),
     "bench-default": Step((PYTHON, "-m", "bench", "default", "--check"), 300),
+    "bench-tester": Step((PYTHON, "-m", "bench", "tester", "--check"), 180),
 }
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,28 @@ def test_a_server_that_cannot_be_started_here(
         assert said in agent.said
     assert agent("monitor") == NOT_RUNNING, "whatever is wrong with it, it does not run"
     assert agent("stop") == SUCCESS, "a stop never fails"
+
+
+def test_a_start_that_was_given_up_is_ended_and_other_nodes_are_not(tmp_path: Path) -> None:
+    """It might still serve after the stop; and the name of one node may begin with that of another."""
+    sleep = [sys.executable, "-S", "-c", "print(flush=True); import time; time.sleep(600)"]
+    given_up = [*sleep, "start", "-d", str(tmp_path), "--node", "black"]
+    other = [*sleep, "-m", "opentec.server.start", str(tmp_path), "black2", "0.0", "5"]
+    with (
+        subprocess.Popen(given_up, stdout=subprocess.PIPE) as first,
+        subprocess.Popen(other, stdout=subprocess.PIPE) as second,
+    ):
+        try:
+            for one in (first, second):
+                assert one.stdout is not None and one.stdout.readline()
+            agent = Agent("server", instance=tmp_path, node="black", user=getpass.getuser(), stop_timeout=1)
+            assert agent("monitor") == GENERIC
+            assert agent("stop") == SUCCESS
+            assert first.wait(20) == -signal.SIGKILL and second.poll() is None
+            assert agent("monitor") == NOT_RUNNING
+        finally:
+            first.kill()
+            second.kill()
 
 
 # -- a real server ----------------------------------------------------------------------------------------------------

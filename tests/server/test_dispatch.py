@@ -201,6 +201,31 @@ async def test_a_locked_repository_is_a_stale_writer_to_end(
     os.close(held)
 
 
+async def test_a_long_clean_up_is_no_long_transaction(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would turn `tec status` red, and keep systemd's watchdog from its sign of life."""
+    now, since = 1_000_000, []
+    monkeypatch.setattr(module, "_PRUNE", 0.001)
+    monkeypatch.setattr(module, "_PROBE", 3600.0)
+    monkeypatch.setattr(module, "boot_us", lambda: now)
+
+    async def step(repository: Repository, before: int, epoch: int) -> bool:
+        nonlocal now
+        now += 5_000_000
+        since.append(now - context.progress[Word.TRANSACTION_SINCE])
+        await asyncio.sleep(0)
+        return len(since) < 4
+
+    async def nothing(repository: Repository, context: Context) -> list[str]:
+        return []
+
+    monkeypatch.setattr(module.outbox, "keep_house", nothing)
+    monkeypatch.setattr(Repository, "prune_step", step)
+    async with dispatching(context):
+        context.progress[Word.OLDEST] = 7
+        await until(lambda: len(since) == 4)
+    assert since == [5_000_000] * 4
+
+
 async def test_the_repository_is_asked_while_nothing_is_to_be_written(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,20 @@ async def test_success_gives_the_lock_time_to_go_and_is_told(context: Context, a
     assert trouble(context) is Trouble.AWAY and stale_writer(context.instance, context.progress) == ""
 
 
+async def test_the_pause_after_a_success_is_for_that_epoch_only(context: Context, asked: Asked, stale: Stale) -> None:
+    stale(7)
+    stale(8)
+    found = fencing(context, asked)
+    asked.answers = [Fence(True, ""), Fence(True, "")]
+    await found.end_writer()
+    await until(lambda: asked.posted)
+    epochs.path_of(context.instance.ha, 8).unlink()
+    await found.end_writer()
+    await until(lambda: len(asked.posted) == 2)
+    await found.end_writer()
+    assert asked.holders == [8, 7]
+
+
 async def test_failure_is_told_and_asked_again_ever_more_seldom(context: Context, asked: Asked, stale: Stale) -> None:
     stale(8)
     found = fencing(context, asked)

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from opentec.shipped import shipped
-from opentec.testing.collection import Collected, Group, collect
+from opentec.testing.collection import Collected, collect
 from opentec.testing.mutation import mutate
 from opentec.testing.mutation_operators import mutants
 from opentec.testing.mutation_trial import Base, MutationError, Trial
-from tests.rules_default.site_kit import SITE, site_base, site_cases
+from tests.rules_default import mutated
 from tests.testing.kit import make_rule_base
 
 RULES = """rule: full: (
@@ -176,19 +176,12 @@ def test_the_shipped_duplicates() -> None:
     found = collect([shipped("rules", "default", "tests", "duplicates.yaml")])
     report = mutate(found, rule_sets=["duplicates"])
     assert report.errors == ()
-    assert report.lowest >= 85, "\n".join(report.lines())
+    assert report.lowest >= mutated.FLOOR, "\n".join(report.lines())
 
 
 @pytest.mark.nightly
 def test_the_shipped_rule_sets() -> None:
-    """What is off by default has its tests with the parameters of a site."""
-    found = collected(shipped("rules", "default"))
-    names = [one.name for one in found.groups[0].rule_base.rule_sets]
-    sites = site_cases()
-    for name in dict(sites):
-        found.groups.append(Group(SITE, site_base(name), [bound for one, bound in sites if one == name]))
+    found = mutated.collected()
+    names = mutated.names(found)
     report = mutate(found, rule_sets=names, jobs=2)
-    text = "\n".join(report.lines())
-    assert report.errors == (), text
-    assert len(report.rule_sets) == len(names)
-    assert report.lowest >= 85, text
+    assert mutated.problems(report, names) == [], "\n".join(report.lines())

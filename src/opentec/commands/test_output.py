@@ -63,7 +63,7 @@ class Output:
         self._annotations = annotations
         self._environment = environment
         # also without annotations somebody reads what is printed there
-        self._is_read = annotations.kind in READERS or detect(environment) in READERS
+        self._is_read = annotations.kind in READERS or bool(detect(environment))
         self._errors: list[SourceError] = []
         self._file = ""
         self._seed: int | None = None
@@ -219,7 +219,7 @@ class Output:
             say_json(data)
             return
         # a command that stands in a text is the same text with an escape
-        say(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("##", "#\\u0023"))
+        say(json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).replace("##", "#\\u0023"))
 
 
 def check_writable(file: Path | None) -> None:

@@ -107,6 +107,10 @@ class Repository(Queries, Outbox):
             if deleted < PRUNE_ROWS:
                 return total
 
+    async def prune_step(self, before_position: int, epoch: int) -> bool:
+        """One transaction of `prune_outcomes`; True when there may be more to delete."""
+        return await self._whole(self._prune(before_position, epoch)) >= PRUNE_ROWS
+
     async def close(self) -> None:
         """Finish what is being written and close. Harmless when repeated."""
         async with self._turn:

@@ -89,7 +89,9 @@ class Dispatch:
             await asyncio.sleep(_PRUNE)
             oldest = self._context.progress[Word.OLDEST]
             if oldest > pruned:
-                await self._retried(self._repository.prune_outcomes, oldest, self._context.epoch)
+                # each transaction by itself: all of them together may take longer than a sound one does
+                while await self._retried(self._repository.prune_step, oldest, self._context.epoch):
+                    pass
                 pruned = oldest
 
     async def _outbox(self) -> None:

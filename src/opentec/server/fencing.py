@@ -39,7 +39,7 @@ class Fencing:
         """`post` appends an event of the server's own. `clock` gives microseconds."""
         self._context, self._post, self._clock = context, post, clock
         self._asked: asyncio.Task[None] | None = None
-        self._not_before = 0
+        self._not_before, self._last = 0, 0  # when it may be asked again for the epoch for which it was last
         self._pause = _FIRST_PAUSE
         self._told_at: int | None = None
         self._said: set[str] = set()
@@ -90,7 +90,8 @@ class Fencing:
             )
         elif self._asked is not None and not self._asked.done():
             self._trouble(Trouble.ASKED)
-        elif self._clock() >= self._not_before:
+        elif self._clock() >= self._not_before or file.number != self._last:
+            self._last = file.number
             self._trouble(Trouble.ASKED)
             self._asked = asyncio.ensure_future(self._ask(file, why))
 

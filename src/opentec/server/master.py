@@ -44,7 +44,6 @@ _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _WATCH: Final = 0.25
 _DRAIN: Final = 10.0
-_MOVE: Final = 0.1
 _QUARANTINE: Final = 5.0  # seconds that reception has for it, and for a notice
 _LOOK: Final = 0.05  # seconds between a standby's looks at the lease
 _TRIAL: Final = 10.0  # seconds between a standby's trials of its disks
@@ -398,7 +397,7 @@ class Master:
         self._state = "stopping"
         # another node goes on with the log at once; to finish it first would be part of the gap
         moves = self._stop_kind != "stop" and len(self._config.nodes) > 1
-        drained = await self._supervisor.drain(_MOVE if moves else _DRAIN)
+        drained = await self._supervisor.drain(0.0 if moves else _DRAIN)
         if not drained:
             _log.warning("stopped with events waiting in the log: the next start processes them")
         self._supervisor.end_all()

@@ -16,7 +16,7 @@ import msgspec
 
 from opentec.events.errors import SourceError, SourceErrors
 from opentec.events.records import Record
-from opentec.rules.ast import RuleSet
+from opentec.rules.ast import Rule, RuleSet
 from opentec.rules.checker import check_rules
 from opentec.rules.effects import Effects
 from opentec.rules.profile import Profile
@@ -103,6 +103,11 @@ class _Bench:
         self._records = _Records()
         self._runner = _Runner(base.rule_base, base.folder, self.swap, self._records.saw)
 
+    def put(self, rule: Rule, mutant: Rule | None) -> None:
+        """Have a rule replaced, or left out; from the activation on, which may be what shows it."""
+        self._runner.forget()
+        self.swap.put(rule, mutant)
+
     def passes(self, bound: BoundCase, most: int) -> bool:
         """Whether a test passes with at most so many records."""
         self._records.begin(most)
@@ -133,6 +138,7 @@ class Trial:
                 if of_base != index:
                     continue
                 records.begin(0)
+                runner.forget()  # rules that configure are tried in every test
                 if not runner.run(bound).passed:
                     raise MutationError(f"{_named(bound)} fails on the rules as they are; mutants need tests that pass")
                 costs = {cost.rule: (cost.matched, cost.steps + cost.tried) for cost in profile.costs()}
@@ -185,7 +191,7 @@ class Trial:
             bench = self._benches[index] = _Bench(base)
         rules = next(one for one in base.rule_base.rule_sets if one == original).rules
         same = len(rules) == len(mutant.rule_set.rules)
-        bench.swap.put(rules[mutant.number], mutant.rule_set.rules[mutant.number] if same else None)
+        bench.put(rules[mutant.number], mutant.rule_set.rules[mutant.number] if same else None)
         return bench
 
     def order(self, mutant: Mutant, concerned: set[int]) -> list[int]:

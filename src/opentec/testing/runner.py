@@ -103,6 +103,10 @@ class Runner:
             self._begun = start, server.begun()
         return self._begun[1]
 
+    def forget(self) -> None:
+        """Run the activation again before the next test: for a watcher whose rules now do something else."""
+        self._begun = None
+
     def shapes(self, base: RuleBase) -> Shapes:
         """What makes events of rows, made once for each rule base."""
         if base.content_hash not in self._shapes:
