@@ -44,7 +44,7 @@ def names(found: Collected) -> list[str]:
 
 
 def problems(report: MutationReport, wanted: Collection[str]) -> list[str]:
-    """What is not as it should be: wrong marks, rule sets that were not broken, and those whose tests notice too little."""
+    """What is not as it should be: wrong marks, rule sets that were not broken, and tests that notice too little."""
     missing = set(wanted) - {one.rule_set for one in report.rule_sets}
     low = [one for one in report.rule_sets if one.score < FLOOR]
     return [
@@ -66,7 +66,7 @@ def base_of(root: Path) -> str:
 
 
 def changed_sets(root: Path, base: str) -> set[str]:
-    """Names of the files of rules that differ between a commit and the working tree, without `.rls`; raises NoHistory."""
+    """The rule sets whose files differ between a commit and the working tree. Raises NoHistory."""
     listed = _git(root, "diff", "--name-only", "-z", base, "--", RULES)
     paths = [Path(name) for name in listed.split("\0") if name]
     return {path.stem for path in paths if path.suffix == ".rls"}
@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] = (), root: Path = ROOT) -> int:
     if not chosen:
         print(f"mutation: nothing to do, no active rule set among {', '.join(sorted(wanted))}")
         return 0
+    print(f"mutation: {', '.join(chosen)}", flush=True)
     report = mutate(found, rule_sets=chosen, jobs=2)
     print("\n".join(report.lines()))
     wrong = problems(report, chosen)

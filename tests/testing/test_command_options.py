@@ -181,6 +181,33 @@ def test_a_folder_that_is_no_whole_rule_base_has_no_examples(base: Path, tmp_pat
     assert tec(str(broken)) == 5
 
 
+def test_tests_that_end_in_yml_are_told(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = "and tests are in files tests/*.yaml or *.test.yaml: rename"
+    for name in ("b", "c"):
+        (base / "tests" / f"{name}.yaml").unlink()
+    (base / "tests" / "a.yaml").rename(base / "tests" / "a.yml")
+    assert tec() == 5
+    assert capsys.readouterr().err == f"tec test: no tests in .; tests/a.yml ends in .yml, {where} it\n"
+    (base / "b.test.yml").touch()
+    (base / "other.yml").touch()
+    (base / "tests" / ".hidden.yml").touch()
+    assert tec() == 5
+    assert capsys.readouterr().err == f"tec test: no tests in .; b.test.yml and 1 more end in .yml, {where} them\n"
+
+
+def test_a_cache_that_others_may_write_is_told_once(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tec("-k", "a") == 0
+    cache = base.parent / "cache"
+    (cache / "rulebases").chmod(0o777)
+    capsys.readouterr()
+    assert tec("-k", "a") == 0
+    text = f"tec test: others may write the cache {cache}/rulebases, so it is not used; "
+    assert capsys.readouterr().err == f"{text}remove it, or name another with OPENTEC_CACHE\n"
+    for quiet in ("--json", "--no-cache"):
+        assert tec("-k", "a", quiet) == 0
+        assert capsys.readouterr().err == ""
+
+
 # processes
 
 
@@ -207,6 +234,7 @@ def test_as_many_processes_as_processors(
 
 
 def test_junit(base: Path) -> None:
+    (base / "out").mkdir()
     assert tec("--junit", "out/junit.xml") == 1
     root = ElementTree.parse(base / "out" / "junit.xml").getroot()
     assert (root.attrib["tests"], root.attrib["failures"]) == ("3", "1")
@@ -217,8 +245,32 @@ def test_junit(base: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tec("--junit", "tests") == 1
-    assert "tec test: tests: Is a directory; nothing was written there\n" in capsys.readouterr().err
+    places = (("--junit", "tests"), ("--cov-json", "tests"), ("--annotations", "gitlab=tests"))
+    for option, file in places:
+        assert tec(option, file) == 2
+        shown = capsys.readouterr()
+        assert shown == ("", "tec test: tests: Is a directory; name another file. Nothing was run\n")
+    assert tec("--junit", "gone/deep/junit.xml") == 2
+    text = "tec test: gone/deep/junit.xml: there is no folder gone/deep; make it first. Nothing was run\n"
+    assert capsys.readouterr() == ("", text)
+    assert not (base / "gone").exists()
+
+
+def test_a_report_that_others_own(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert tec("--junit", "junit.xml") == 2
+    assert capsys.readouterr().err == "tec test: junit.xml: Permission denied; name another file. Nothing was run\n"
+
+
+def test_a_folder_of_reports_that_goes_away_meanwhile(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from opentec.commands.cli import Failure
+
+    output = Output(False, parse_annotations("none", False, {}), {})
+    with pytest.raises(Failure, match="No such file or directory; nothing was written there") as failed:
+        output.finish(base / "gone" / "junit.xml")
+    assert failed.value.status == 2
 
 
 def test_github_and_azure_are_found_out(
@@ -249,6 +301,7 @@ def test_the_report_for_gitlab(base: Path) -> None:
     (one,) = json.loads((base / "gl-code-quality-report.json").read_text())
     assert one["location"] == {"path": "tests/b.yaml", "lines": {"begin": 6}}
     mend(base)
+    (base / "out").mkdir()
     assert tec("--annotations", "gitlab=out/quality.json") == 0
     assert json.loads((base / "out" / "quality.json").read_text()) == []
 
@@ -261,6 +314,50 @@ def test_no_text_of_an_event_becomes_a_command(base: Path, capsys: pytest.Captur
     assert [line for line in lines if "##" in line and "## " not in line] == lines[-1:]
     assert lines[-1].startswith("##vso[task.logissue ")
     assert lines[-1].count("##") == 1
+
+
+def workflow_commands(text: str) -> list[str]:
+    """The lines that GitHub takes for commands, and those with one of Azure's."""
+    return [line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line or "##vso[" in line]
+
+
+@pytest.mark.parametrize("command", ["::error ::x", "##vso[task.complete]x", "##[error]x"])
+@pytest.mark.parametrize("option", ["github", "azure", "none", "--json"])
+def test_no_line_of_a_test_file_becomes_a_command(
+    base: Path, command: str, option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a key of its own line; where it would be a comment, in quotes
+    key = f"'{command}'" if command.startswith("#") else command
+    write_spec(base, f"- at: 0s\n  event:\n    class: Disk_Full\n    {key}: 1")
+    arguments = [option] if option == "--json" else ["--annotations", option]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert tec("tests/t.yaml", *arguments) == 2
+    shown = capsys.readouterr()
+    ours = [line for line in shown.out.splitlines() if line.startswith(("::error file=", "##vso[task.logissue "))]
+    assert workflow_commands(shown.err) == []
+    assert workflow_commands(shown.out) == ours
+    assert bool(ours) == (option in ("github", "azure"))
+    assert command[2:7] in shown.out + shown.err
+
+
+def test_what_a_ci_system_would_take_for_its_own_is_broken() -> None:
+    output = Output(False, parse_annotations("none", False, {}), {"TF_BUILD": "True"})
+    assert output.clean("    ::error ::x") == "    : :error ::x"
+    assert output.clean("a ::error ::x ##[b] ##vso[c]") == "a ::error ::x ## [b] ## vso[c]"
+    alone = Output(False, parse_annotations("none", False, {}), {})
+    assert alone.clean("    ::error ::x\x1b ##[b]") == "    ::error ::x\\x1b ##[b]"
+
+
+def test_json_stays_json_where_commands_are_read(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_BUILD", "True")
+    path = write_spec(base, GOOD)
+    path.write_text(path.read_text().replace("name: t", "name: 'a ###[x] ##vso[y]'"))
+    assert tec("tests/t.yaml", "--json") == 0
+    out = capsys.readouterr().out
+    assert "##" not in out
+    assert objects(out)[0]["name"] == "a ###[x] ##vso[y]"
 
 
 @pytest.mark.parametrize("given", ["x", "github=f", "gitlab=", "none=x", "azure="])
@@ -287,11 +384,20 @@ def test_coverage(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tec("--cov-fail-under", "0", "--json", "-j", "2") == 0
     (found,) = [one for one in objects(capsys.readouterr().out) if "coverage" in one]
     assert found["rulebase"] == "."
-    assert tec("--cov-json", "out/cov.json") == 0
-    assert json.loads((base / "out" / "cov.json").read_text()) == {"rulebases": [found]}
+    assert tec("--cov-json", "cov.json") == 0
+    assert json.loads((base / "cov.json").read_text()) == {"rulebases": [found]}
     capsys.readouterr()
     assert tec("--cov-fail-under", "100") == 3
     assert "of ., less than 100 %" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--cov-fail-under", "--mutate-fail-under"])
+@pytest.mark.parametrize("given", ["101", "-1"])
+def test_per_cent_end_at_100(base: Path, option: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tec(option, given) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("at most 100" if given == "101" else "-1 is less than 0") in shown.err
 
 
 def test_a_test_that_fails_is_worse_than_low_coverage(base: Path) -> None:

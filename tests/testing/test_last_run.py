@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,30 @@ def test_what_cannot_be_read_is_nothing(cache: Path, tmp_path: Path, file: str, 
 def test_what_others_may_write_is_nothing(cache: Path, tmp_path: Path, file: str) -> None:
     write_failed(cache, tmp_path, {(file, "a"): False}, {})
     (cache / "last-failed").chmod(0o777)
+    assert read_failed(cache, tmp_path) == set()
+
+
+def of_all(path: Path) -> None:
+    path.chmod(0o606)
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+@pytest.mark.parametrize("turn", [of_all, a_link, a_pipe])
+def test_a_file_that_is_not_ours_alone_is_nothing(
+    cache: Path, tmp_path: Path, file: str, turn: Callable[[Path], None]
+) -> None:
+    write_failed(cache, tmp_path, {(file, "a"): False}, {})
+    (path,) = (cache / "last-failed").iterdir()
+    turn(path)
     assert read_failed(cache, tmp_path) == set()
 
 
