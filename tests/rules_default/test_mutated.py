@@ -101,3 +101,20 @@ def test_what_is_too_low_or_missing_is_a_problem() -> None:
     report = MutationReport((score("a", 85, 15), score("b", 84, 16)))
     assert mutated.problems(report, ["a"]) == ["the tests notice 84 % of what is broken in b, less than 85 %"]
     assert mutated.problems(MutationReport(()), ["a"]) == ["rule set a was not broken"]
+
+
+def test_what_takes_too_long_is_left_to_nightly(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def run(command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
+        begun.append(command[-1])
+        if command[-1] == "b" or timeout <= 0:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(mutated.subprocess, "run", run)
+    assert mutated.one_by_one(["a", "b", "c"]) == 1
+    assert begun == ["a", "b", "c"]
+    assert "these are left to `make nightly`: b, c" in capsys.readouterr().out
