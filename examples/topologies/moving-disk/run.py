@@ -98,12 +98,12 @@ def play(stage: Stage) -> int:
             stage.check(f"the sender is done: {sender.trouble}", False)
     server.wait_idle()
     lost, doubled = server.sums(sender.acked)
-    stage.gap("cold start on brown, after a crash", crash, 5.0)
-    stage.gap("cold start on black, planned", planned, 5.0)
+    stage.gap("crash, the disk, cold start", crash_gap, 5.0)
+    stage.gap("planned stop, the disk, cold start", planned_gap, 5.0)
     stage.show(
-        f"with death or stop, and the disk: {crash_gap:.2f} s and {planned_gap:.2f} s; with a cluster manager add"
+        f"`tec start` returned after {crash:.2f} s and {planned:.2f} s. With a cluster manager add what it needs to"
     )
-    stage.show("how long it takes to notice, to fence, and to check and mount the file system")
+    stage.show("notice, to fence, and to check and mount the file system")
     stage.check(f"{sender.acked} test events were acknowledged: {lost} lost, {doubled} doubled", not lost + doubled)
     server.stop()
     return stage.verdict("the server followed its disk twice; nothing was lost, nothing doubled")
