@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,18 @@ def test_a_planned_switch_and_the_stop_of_one_node(pair: Cluster) -> None:
         assert pair.tec("status", "--node", "brown").returncode == 3
         assert len(failovers(pair, 2)) == 2
         pair.start("brown")
+        finish(pair, load)
+
+
+def test_a_switch_to_a_node_that_cannot_serve_leaves_the_first_at_work(pair: Cluster) -> None:
+    sender = sender_to(pair)
+    with Load([sender]) as load, socket.create_server(("127.0.0.1", pair.ports["brown"])):
+        wait_on(sender)
+        done = pair.tec("switch", node="black")
+        assert done.returncode == 1
+        assert "brown ended instead of taking over: log/brown/tec_master.log says why; node black serves" in done.stderr
+        pair.wait_up("black")
+        wait_on(sender)
         finish(pair, load)
 
 

@@ -276,6 +276,7 @@ def test_a_switch_stops_waits_and_stands_by(
     tec: Runner, instance: Instance, lease: Lease, process: Process, host: Host, started: Started
 ) -> None:
     host.node("black")
+    host.node("brown")
     states = {"brown": "standby"}
 
     def black(operation: str, argument: Any) -> Any:
@@ -296,11 +297,26 @@ def test_a_switch_that_nobody_takes_says_so(
     tec: Runner, instance: Instance, lease: Lease, process: Process, host: Host, started: Started
 ) -> None:
     host.node("black")
+    host.node("brown")
     process("master", lambda *_: host.gone("black"))
     process("master", lambda *_: {"state": "standby"}, node="brown")
     ran = tec("switch", "--timeout", "2")
     assert ran.status == 1
     assert "no standby took over within 2 s" in ran.err
+    assert "; node black serves again" in ran.err
+    assert started.calls == [("daemon", "black")]
+
+
+def test_a_switch_to_a_node_that_dies_says_so_at_once(
+    tec: Runner, instance: Instance, lease: Lease, process: Process, host: Host, started: Started
+) -> None:
+    host.node("black")
+    process("master", lambda *_: host.gone("black"))
+    process("master", lambda *_: {"state": "standby"}, node="brown")
+    ran = tec("switch")
+    assert ran.status == 1
+    assert "node brown ended instead of taking over: log/brown/tec_master.log says why; node black serves" in ran.err
+    assert host.now < 5
 
 
 def test_a_switch_needs_an_active_node_and_a_standby(
@@ -312,7 +328,7 @@ def test_a_switch_needs_an_active_node_and_a_standby(
     process("master", lambda *_: {"state": "up"})
     ran = tec("switch", "--json")
     assert ran.status == 1
-    assert "does not stand by on this host" in ran.err
+    assert "no node stands by on this host" in ran.err
     assert tec("switch", "--to", "black").out == "node black is active already\n"
     assert json.loads(tec("switch", "--to", "black", "--json").out) == {"active": "black", "switched": False}
     assert tec("switch", "--to", "blak").status == 2

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from opentec.rules.rulebase import RuleBase, load_rule_base
+from opentec.rules.compiled_cache import load_cached
+from opentec.rules.rulebase import RuleBase
 from opentec.shipped import shipped
 from opentec.testing.binding import BoundCase, bind
 from opentec.testing.results import Result
@@ -15,6 +16,7 @@ from opentec.testing.runner import Runner
 from opentec.testing.spec import read_spec
 
 SITE = Path(__file__).parent / "site"
+COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "compiled"  # one worker compiles for all
 
 
 @cache
@@ -26,7 +28,7 @@ def site_base(name: str) -> RuleBase:
         shutil.copy(SITE / f"{name}.rls", copy / "TEC_RULES" / "site.rls")
         with (copy / "TEC_RULES" / "rule_sets").open("a", encoding="utf-8") as rule_sets:
             rule_sets.write("\nsite\n")
-        return load_rule_base(copy)
+        return load_cached(copy, COMPILED)
 
 
 @cache

@@ -13,19 +13,26 @@ def check(directory: Directory = None, json: Json = False, debug: Debug = False)
     from opentec.server.errors import ConfigError
     from opentec.server.instance import find_instance
     from opentec.server.library import FILE_NAME, load_library
+    from opentec.server.report import fence_warnings
 
     instance = find_instance(directory)
     errors: list[str] = []
-    for load in (lambda: load_config(instance), lambda: load_library(instance.directory / FILE_NAME)):
-        try:
-            load()
-        except ConfigError as error:
-            errors += str(error).splitlines()
+    warnings: list[str] = []
+    try:
+        warnings = fence_warnings(load_config(instance))
+    except ConfigError as error:
+        errors += str(error).splitlines()
+    try:
+        load_library(instance.directory / FILE_NAME)
+    except ConfigError as error:
+        errors += str(error).splitlines()
     if json:
-        say_json({"file": str(instance.config_file), "errors": errors})
-    elif errors:
+        say_json({"file": str(instance.config_file), "errors": errors, "warnings": warnings})
+    else:
         for line in errors:
             warn(line)
-    else:
-        say(f"{instance.config_file}: right")
+        for line in warnings:
+            warn(f"warning: {line}")
+        if not errors:
+            say(f"{instance.config_file}: right")
     raise typer.Exit(Status.FAILED if errors else Status.OK)

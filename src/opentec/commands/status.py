@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import typer
 
 from opentec.commands import processes
-from opentec.commands.cli import Debug, Directory, Json, Node, Status, say, say_json
+from opentec.commands.cli import Debug, Directory, Json, Node, Status, say, say_json, visible
 from opentec.commands.link import active, node_status
 from opentec.events.records import epoch_of, parse_position
 from opentec.ha import epochs, marks
@@ -15,6 +16,10 @@ from opentec.server.errors import Elsewhere
 from opentec.server.instance import Instance, choose_node, find_instance
 
 Report = dict[str, Any]
+
+_TAIL: Final = 64 << 10  # bytes of a log that are looked at
+_LINE: Final = 500  # characters of a line of it
+_ERROR: Final = re.compile(r"\S+ (ERROR|CRITICAL) ")
 
 
 def status(directory: Directory = None, node: Node = None, json: Json = False, debug: Debug = False) -> None:
@@ -96,7 +101,7 @@ def _stopped(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
     if newest is not None and newest.node == node and epochs.holder_dead(newest):
         asked = marks.ended_cleanly(instance.ha, newest.number)
         if not asked and marks.switch_requested(instance.ha, newest.number) is None:
-            reasons.append("it was not stopped with `tec stop`: it died, or was killed")
+            reasons.append(f"it was not stopped with `tec stop`: it died, or was killed{_last_words(instance, node)}")
     return {
         "server": _name(instance),
         "node": node,
@@ -106,6 +111,20 @@ def _stopped(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
         "epoch": newest.number if newest is not None else None,
         "processes": {},
     }
+
+
+def _last_words(instance: Instance, node: str) -> str:
+    """The last error in the end of a master's log, and where that log is; "" where there is none."""
+    path = instance.logs(node) / "tec_master.log"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            lines = file.read(_TAIL).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    # it may be of a run before: the line begins with its time
+    error = next((line for line in reversed(lines) if _ERROR.match(line)), "")
+    return f"; the last error in {path}: {visible(error)[:_LINE]}" if error else f"; its log is {path}"
 
 
 def _name(instance: Instance) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from opentec.commands import processes
 from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, warn
 from opentec.commands.link import active, node_status, standing_by
 from opentec.commands.stop import stop_server
@@ -25,8 +26,8 @@ def switch(
 ) -> None:
     """Hand the server over to its standby.
 
-    Both nodes are on this host; the one that was active stands by afterwards. It finishes what is in its
-    log first, so that the other has nothing to replay.
+    Both nodes are on this host; the one that was active stands by afterwards. Where the other does not
+    take over, it serves again.
     """
     from opentec.server.start import start_daemon
 
@@ -41,11 +42,19 @@ def switch(
         return
     ready = [node for node in standing_by(instance) if to in (None, node)]
     if not ready:
-        raise Failure(f"node {to or 'none'} does not stand by on this host: start it with `tec start --node NODE`")
+        if len(instance.nodes()) < 2:
+            raise Failure(f"{before.node} is the only node of tec_server.toml: there is nobody to hand over to")
+        missing = f"node {to} does not stand by" if to is not None else "no node stands by"
+        raise Failure(f"{missing} on this host: start it with `tec start --node NODE`")
     if to is not None:
         marks.request_switch(instance.ha, before.number, to)
     stop_server(instance, before.node, timeout)
-    now_active = _wait(instance, [node for node in instance.nodes() if node != before.node], timeout)
+    try:
+        now_active = _wait(instance, ready, timeout)
+    except Failure as failed:
+        word = start_daemon(instance, before.node, warn)
+        again = "serves again" if word["state"] == "up" else "stands by"
+        raise Failure(f"{failed}; node {before.node} {again}") from failed
     start_daemon(instance, before.node, warn)
     if json:
         say_json({"active": now_active, "standby": before.node, "switched": True})
@@ -60,5 +69,8 @@ def _wait(instance: Instance, nodes: list[str], timeout: float) -> str:
             status = node_status(instance, node)
             if status is not None and status["state"] == "up":
                 return node
+        if not {found.node for found in processes.find(instance.directory)} & set(nodes):
+            logs = ", ".join(f"log/{node}/tec_master.log" for node in nodes)
+            raise Failure(f"node {' and '.join(nodes)} ended instead of taking over: {logs} says why")
         time.sleep(0.05)
     raise Failure(f"no standby took over within {timeout:g} s; `tec status` says how the nodes are")

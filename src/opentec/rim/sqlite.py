@@ -250,7 +250,7 @@ async def _check_identity(driver: SqliteDriver, instance: str, name: str) -> Non
     if not tables:
         raise NotARepository(
             f"{driver.place}: this SQLite database is not a repository of opentec; "
-            "check the path in tec_server.toml, `tec init` makes a new repository"
+            "check the path in tec_server.toml, put back a copy, or begin anew with `tec init` and a new directory"
         )
     rows = await driver.read("SELECT * FROM repository")
     if len(rows) != 1:
@@ -297,7 +297,10 @@ def _refuse_unusable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
-        raise RepositoryMissing(f"{path}: there is no repository; `tec init` makes one") from error
+        raise RepositoryMissing(
+            f"{path}: there is no repository; check the mount and the path in tec_server.toml, put back a copy of it, "
+            "or begin anew with `tec init` and a new directory"
+        ) from error
     except OSError as error:
         raise RepositoryUnavailable(f"{path}: {error.strerror}; check the owner and mode of its folders") from error
     if not stat.S_ISREG(mode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -201,13 +201,24 @@ def load_config(instance: Instance) -> Config:
     try:
         return Config.model_validate(instance.raw_config())
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(instance, item) for item in error.errors())) from error
+        # one line for a key, whatever number of types its value was tried as
+        raise ConfigError("\n".join(dict.fromkeys(_explain(instance, item) for item in error.errors()))) from error
+
+
+# keys whose types say nothing to a person, who needs to see the form
+_WANTED: Final = {
+    "ha.disk_limit": "a number of seconds from 0 to 600, nor \"auto\"; for example disk_limit = 2.0",
+    "ha.fence_command": 'a list of texts; for example fence_command = ["/usr/sbin/fence_ipmilan", "-n", "{node}"]',
+}
 
 
 def _explain(instance: Instance, item: object) -> str:
     assert isinstance(item, dict)
     key = ".".join(str(part) for part in item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
+    named = ".".join(str(part) for part in item["loc"][:2])
+    if named in _WANTED and item["type"] != "value_error":
+        key, message = named, f"{item['input']!r:.80} is not {_WANTED[named]}"
     if item["type"] == "extra_forbidden":
         message = f"there is no such key{_suggest(item['loc'])}"
     return f"{instance.config_file}: {key}: {message}"

@@ -71,8 +71,16 @@ def _repository(path: Path, instance: str) -> tuple[int, int]:
     try:
         path.open("rb").close()
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
+    except FileNotFoundError as error:
+        raise ServerError(
+            f"{path}: there is no repository; check the mount and rim.path in tec_server.toml, put back a copy of it, "
+            "or begin anew with `tec init` and a new directory"
+        ) from error
     except (OSError, sqlite3.Error) as error:
-        raise ServerError(f"{path}: the repository cannot be opened: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ServerError(
+            f"{path}: the repository cannot be opened: {why}; check its owner, its mode and the mount"
+        ) from error
     try:
         row = connection.execute("SELECT epoch, position, instance FROM repository").fetchone()
     except sqlite3.Error as error:

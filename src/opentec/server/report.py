@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +25,19 @@ def warnings_of(instance: Instance, config: Config) -> list[str]:
     path = config.repository_path(instance)
     if kind := network_file_system(path):
         found.append(f"{path} is on a {kind} file system, as rim.allow_network_fs permits: its locks protect nothing")
-    return found
+    return found + fence_warnings(config)
+
+
+def fence_warnings(config: Config) -> list[str]:
+    """What keeps the fencing program from being run on this node, before it is needed."""
+    program = next(iter(config.ha.fence_command), None)
+    if program is None:
+        return []
+    if not os.path.isfile(program):
+        return [f"ha.fence_command: there is no program {program} on this node; install it, or correct the path"]
+    if not os.access(program, os.X_OK):
+        return [f"ha.fence_command: user {os.geteuid()} may not run {program}; check its owner and mode"]
+    return []
 
 
 def too_old(holder: epochs.EpochFile) -> str:
