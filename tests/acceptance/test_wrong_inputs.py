@@ -111,11 +111,13 @@ def test_another_servers_name_or_directory(server: Cluster) -> None:
 
 
 def test_a_directory_that_another_server_holds(server: Cluster) -> None:
-    """As on another machine: the same directory and node, but none of the other's sockets."""
+    """The same directory and node, but none of the other's sockets: a second master is refused."""
     elsewhere = dict(server.environment)
     server.environment["TEC_RUNTIME_DIR"] = str(server.runtime / "elsewhere")
     done = server.tec("start")
-    assert (done.returncode, done.stdout) == (0, "standby ready (active: black)\n"), done.stderr
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert "node black already runs with pid " in done.stderr and "set TEC_RUNTIME_DIR as it has it" in done.stderr
+    assert "runs, but not under this TEC_RUNTIME_DIR" in server.tec("status").stdout
     server.environment = elsewhere
     posted(server, 1)
     assert server.tec("status").returncode == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from opentec.ha import process as ids
 from opentec.ha.lease import Lease
 from opentec.server.instance import Instance
 from tests.commands.running import FakeProcess, Handler, Runner
@@ -40,8 +41,10 @@ def instance(tec: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> In
 
 @pytest.fixture
 def lease(instance: Instance) -> Iterator[Lease]:
-    """Node black holds the lease."""
-    held = Lease.claim(instance.ha, "black", ["127.0.0.1:1"], 0)
+    """Node black holds the lease, on another machine as far as its file says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids, "boot_id", lambda: "another")
+        held = Lease.claim(instance.ha, "black", ["127.0.0.1:1"], 0)
     assert held is not None
     yield held
     held.release()

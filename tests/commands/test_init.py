@@ -124,3 +124,17 @@ def test_config_check_names_what_is_wrong(tec: Runner, instance: Instance, text:
     assert ran.status == 1
     assert said in ran.err
     assert json.loads(tec("config", "check", "--json").out)["errors"]
+
+
+def test_config_check_warns_of_a_fencing_program_that_cannot_run(tec: Runner, instance: Instance) -> None:
+    program = instance.directory / "fence"
+    text = instance.config_file.read_text()
+    instance.config_file.write_text(re.sub(r"(?m)^# fence_command = .*", f'fence_command = ["{program}"]', text))
+    ran = tec("config", "check")
+    assert ran.status == 0 and ran.out.endswith(": right\n")
+    assert ran.err.startswith(f"warning: ha.fence_command: there is no program {program} on this node; ")
+    program.touch(0o600)
+    (said,) = json.loads(tec("config", "check", "--json").out)["warnings"]
+    assert f"may not run {program}; check its owner and mode" in said
+    program.chmod(0o700)
+    assert tec("config", "check").err == ""

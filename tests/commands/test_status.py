@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,6 +78,54 @@ def test_a_server_that_died_is_stopped_and_says_so(tec: Runner, instance: Instan
     assert "it died, or was killed" in ran.out
     marks.mark_stopped(instance.ha, lease.epoch)
     assert "died" not in tec("status").out
+
+
+def died(tec: Runner, lease: Lease) -> str:
+    lease.release()
+    (reason,) = json.loads(tec("status", "--json").out)["reasons"]
+    return str(reason)
+
+
+def test_a_server_that_died_says_its_last_error(tec: Runner, instance: Instance, lease: Lease) -> None:
+    log = instance.logs("black") / "tec_master.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    old, last = "2026-03-01T08:00:00.000 ERROR old", "2026-03-01T08:00:01.000 ERROR the rule base\x1b is gone"
+    log.write_text(f"{old}\n{last}\n2026-03-01T08:00:02.000 INFO no ERROR here\n" + "x" * 60_000)
+    said = died(tec, lease)
+    assert f"it died, or was killed; the last error in {log}: 2026-03-01T08:00:01.000 ERROR the rule base" in said
+    assert "\x1b" not in said and "old" not in said
+
+
+def test_a_log_without_an_error_in_its_end_is_named(tec: Runner, instance: Instance, lease: Lease) -> None:
+    log = instance.logs("black") / "tec_master.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("2026-03-01T08:00:01.000 ERROR long ago\n" + "x\n" * 40_000)
+    assert died(tec, lease) == f"it was not stopped with `tec stop`: it died, or was killed; its log is {log}"
+
+
+def test_a_node_under_another_runtime_directory(tec: Runner, instance: Instance, running: list[Found]) -> None:
+    held = Lease.claim(instance.ha, "black", [], 0)
+    assert held is not None
+    said = f"pid {os.getpid()} runs, but not under this TEC_RUNTIME_DIR ({os.environ['TEC_RUNTIME_DIR']})"
+    for found in (None, Found(os.getpid(), "tec_master", "black")):
+        running += [found] if found else []
+        ran = tec("status", "--node", "black")
+        assert ran.status == 1 and said in ran.out
+    ran = tec("probe", "--node", "black")
+    assert ran.status == 1 and said in ran.out
+    ran = tec("task", "run", "x")
+    assert said in ran.err and "not on this host" not in ran.err
+    runtime = instance.runtime("black")
+    runtime.mkdir()
+    with (runtime / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "tec_master runs and does not answer" in tec("status", "--node", "black").out, "it is this one"
+    held.release()
+    running.clear()
+    assert tec("probe", "--node", "black").out == "stopped: node black does not run\n"
+    (instance.ha / "epoch.1").unlink()
+    instance.ha.rename(instance.directory / "away")
+    assert tec("probe", "--node", "black").status == 3, "nothing of the lease is needed to say so"
 
 
 def test_a_standby_is_4(tec: Runner, lease: Lease, process: Process) -> None:

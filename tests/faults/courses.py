@@ -40,10 +40,10 @@ class Pause:
 class Course:
     """Black serves, brown stands by, and a hand has had BEFORE events stored by black. A context manager."""
 
-    def __init__(self, folder: Path, *, black: str = "", brown: str | None = None) -> None:
+    def __init__(self, folder: Path, *, black: str = "", brown: str | None = None, disk_limit: float | str = 0) -> None:
         nodes = ("black",) if brown is None else ("black", "brown")
         # a paused process must not be taken for a hung one
-        self.cluster = Cluster(folder, nodes, hang_after=120)
+        self.cluster = Cluster(folder, nodes, hang_after=120, disk_limit=disk_limit)
         self.hand = Hand()
         self.black: Address = self.cluster.servers[0]
         self.brown: Address = self.cluster.servers[-1]

@@ -23,6 +23,7 @@ def shimmed(folder: Path, chance: random.Random, **options: Any) -> Iterator[tup
         raise Skipped(reason)
     folder.mkdir(parents=True, exist_ok=True)
     shims = {node: Shim(folder, node) for node in NODES}
+    options.setdefault("disk_limit", "auto")  # who gives way for a slow disk is what these are about
     with Stage(folder, chance, environment=lambda _, node: shims[node].environment, **options) as stage:
         yield stage, shims
 

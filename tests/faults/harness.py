@@ -126,13 +126,17 @@ class Cluster:
         nodes: Sequence[str] = ("black",),
         *,
         heartbeat: str = "fast",
+        disk_limit: float | str = 0,
         hang_after: float = 2.0,
         settings: dict[str, dict[str, Any]] | None = None,
         rule_base: Path = RULE_BASE,
         code: Path | None = None,
         host: str = "127.0.0.1",
     ) -> None:
-        """`code`: a checkout of another version, whose commands and servers are run. `host`: where nodes listen."""
+        """`code`: a checkout of another version, whose commands and servers are run.
+
+               `disk_limit`: by default nobody gives way for a slow disk, which a busy machine may well have.
+        `host`: where nodes listen."""
         self.host = host
         self.directory = (folder / "tec").resolve()
         self.ports = {node: free_port() for node in nodes}
@@ -141,7 +145,7 @@ class Cluster:
             **{f"nodes.{node}": {"listen": f"{host}:{port}"} for node, port in self.ports.items()},
             # nothing is deleted, so that the checker sees the whole log; small segments, since each epoch has one
             "rx": {"segment_size": 1 << 20, "retain_size": 1 << 40, "retain_days": 365, "free_percent": 1},
-            "ha": {"heartbeat": heartbeat},
+            "ha": {"heartbeat": heartbeat} if code else {"heartbeat": heartbeat, "disk_limit": disk_limit},
             "supervision": {"hang_after": hang_after, "restarts": 1000},
         }
         for section, values in (settings or {}).items():

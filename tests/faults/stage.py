@@ -61,6 +61,7 @@ class Stage:
         host: str = "127.0.0.1",
         enter: Callable[[], None] | None = None,
         within: Sequence[str] = (),
+        disk_limit: float | str = 0,
     ) -> None:
         """`rate`, `steady` and `lines` are a second, `rotate` as of Tailing.
 
@@ -72,7 +73,7 @@ class Stage:
         effects = folder / "effects"
         effects.mkdir()
         self.chance, self.restarts = chance, 0
-        self.cluster = Cluster(folder, nodes, hang_after=HANG_AFTER, host=host)
+        self.cluster = Cluster(folder, nodes, hang_after=HANG_AFTER, host=host, disk_limit=disk_limit)
         try:
             self._hooks = hooks
             self._environment = environment or (lambda cluster, node: {})

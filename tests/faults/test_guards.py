@@ -136,7 +136,7 @@ def test_a_stale_writer_on_another_host_is_fenced(tmp_path: Path, unsafe: str) -
 def test_a_disk_that_hangs_gives_way(tmp_path: Path, unsafe: str) -> None:
     """The group is never acknowledged by black. Without the guard nobody serves for as long as the disk hangs."""
     pause = Pause(tmp_path, "rx.syncing", "black")
-    with Course(tmp_path, black=f"{pause.word},{unsafe}", brown="") as course:
+    with Course(tmp_path, black=f"{pause.word},{unsafe}", brown="", disk_limit="auto") as course:
         pause.arm()
         course.hand.send(LATE)
         pause.wait_reached()
@@ -173,7 +173,7 @@ def _since(cluster: Cluster, code: str) -> float:
 def faulty(tmp_path: Path, hooks: str = "") -> Iterator[tuple[Cluster, Path]]:
     """Black, whose disk does what a file says, and brown, which stands by."""
     fault = tmp_path / "fault"
-    with Cluster(tmp_path, ("black", "brown")) as cluster:
+    with Cluster(tmp_path, ("black", "brown"), disk_limit="auto") as cluster:
         environment = {**cluster.environment, "TEC_TEST_HOOKS": hooks}
         command = [sys.executable, "-m", "tests.faults.faulty", str(cluster.directory), "black", str(fault)]
         cluster._run(command, environment, True, 90)

@@ -73,7 +73,9 @@ async def test_two_makers_at_the_same_moment(tmp_path: Path, monkeypatch: pytest
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RepositoryUnavailable, match="cannot be made"):
         await create_repository(tmp_path / "none" / "tec.db", INSTANCE, NAME)
-    with pytest.raises(RepositoryMissing, match="tec init"):
+    with pytest.raises(
+        RepositoryMissing, match="put back a copy of it, or begin anew with `tec init` and a new directory"
+    ):
         await open_repository(tmp_path / "none" / "tec.db", INSTANCE, NAME)
 
 

@@ -61,6 +61,16 @@ def test_an_ipv6_address(tmp_path: Path) -> None:
         ),
         ("[ha]\nttl = 1.5\n", "ha: a beat every 0.6 s does not fit a time to live of 1.5 s"),
         ("[ha]\nttl = -1\n", "ha.ttl: Input should be greater than or equal to 0"),
+        (
+            "[ha]\ndisk_limit = -1\n",
+            'ha.disk_limit: -1 is not a number of seconds from 0 to 600, nor "auto"; for example ',
+        ),
+        ("[ha]\ndisk_limit = 'x'\n", "ha.disk_limit: 'x' is not a number of seconds"),
+        (
+            "[ha]\nfence_command = '/f a'\n",
+            "ha.fence_command: '/f a' is not a list of texts; for example fence_command = [\"/",
+        ),
+        ("[ha]\nfence_command = ['/f', 1]\n", "ha.fence_command: 1 is not a list of texts"),
         ("[ha]\nfence_command = ['fence']\n", "ha.fence_command: the program 'fence' must be named from the root"),
         (
             "[ha]\nfence_command = ['/f', '{nod}']\n",
@@ -83,6 +93,7 @@ def test_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(instance)
     assert f"{instance.config_file}: {message}" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

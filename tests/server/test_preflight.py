@@ -82,8 +82,12 @@ async def test_a_repository_ahead_of_its_own_epoch(instance: Instance) -> None:
 async def test_what_cannot_be_read_says_what_to_do(instance: Instance) -> None:
     config = load_config(instance)
     path = config.repository_path(instance)
-    with pytest.raises(ServerError, match=r"tec.db: the repository cannot be opened"):
+    with pytest.raises(ServerError, match=r"tec.db: there is no repository; .* put back a copy of it, or begin anew"):
         standing(instance, config)
+    path.mkdir()
+    with pytest.raises(ServerError, match=r"cannot be opened: Is a directory; check its owner, its mode and the mount"):
+        standing(instance, config)
+    path.rmdir()
     path.write_bytes(b"no database" * 100)
     with pytest.raises(ServerError, match="cannot be read: .*; restore a backup, or check that it is the right file"):
         standing(instance, config)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from opentec.ha import epochs, marks, readers
+from opentec.ha import epochs, marks, process, readers
 from opentec.ha.lease import Lease
 from opentec.rules.snapshots import CURRENT, SEEN, WAITING, read_mark, write_mark
 from opentec.server import preflight
@@ -93,6 +93,26 @@ async def test_a_second_master_of_the_node(instance: Instance, monkeypatch: pyte
     os.close(first.lock)
     first.lease_settled()
     prepare(instance)
+
+
+async def test_a_master_of_the_node_under_another_runtime_directory(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Lease.claim(instance.ha, "black", [], 0)
+    assert holder is not None
+    monkeypatch.setattr(module, "_ENDING_LIMIT", 0.0)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    said = (
+        f"node black already runs with pid {os.getpid()} under another runtime directory than .*; set TEC_RUNTIME_DIR"
+    )
+    with pytest.raises(ServerError, match=said):
+        prepare(instance)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "boot_id", lambda: "that of another machine")
+        prepare(instance)  # the holder is elsewhere, so this one stands by
+    monkeypatch.setattr(module, "_ENDING_LIMIT", 60.0)
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: holder.release())
+    prepare(instance)  # it was about to end
 
 
 async def test_the_state_of_the_other_master(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
