@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentec.ha import epochs, marks
 from opentec.server.control import Control
 from opentec.server.errors import Elsewhere, NotRunning
-from opentec.server.instance import Instance
+from opentec.server.instance import Instance, runtime_root
 
 PATIENCE: Final = 5.0  # seconds that a command waits while a node of this host takes over
 
@@ -48,6 +48,8 @@ def _connect(instance: Instance, socket: str, timeout: float) -> Control:
         raise NotRunning(f"the server of {instance.directory} has never run; `tec start` starts it")
     runtime = instance.runtime(newest.node)
     if not (runtime / "master.sock").exists() and not epochs.holder_dead(newest):
+        if text := other_runtime(instance, newest.node, newest):
+            raise Elsewhere(f"node {newest.node}: {text}")
         where = f" ({', '.join(newest.addresses)})" if newest.addresses else ""
         raise Elsewhere(f"the active node is {newest.node}{where}, which is not on this host: run the command there")
     try:
@@ -62,6 +64,19 @@ def standing_by(instance: Instance) -> list[str]:
     """The nodes of this host, other than the active one, that have a living master."""
     newest = active(instance)
     return [node for node in instance.nodes() if newest is None or node != newest.node if node_status(instance, node)]
+
+
+def other_runtime(instance: Instance, node: str, newest: epochs.EpochFile | None) -> str:
+    """Says that a node runs on this machine where its sockets are not looked for; "" when that is not so."""
+    if newest is None or newest.node != node or not epochs.holder_here(newest):
+        return ""
+    lock = instance.runtime(node) / "lock"
+    if lock.exists() and not epochs.holder_dead(epochs.EpochFile(0, lock)):
+        return ""  # it starts or ends here
+    return (
+        f"pid {newest.pid} runs, but not under this TEC_RUNTIME_DIR ({runtime_root()}); "
+        "set TEC_RUNTIME_DIR as that process has it"
+    )
 
 
 def node_status(instance: Instance, node: str, timeout: float = 3.0) -> dict[str, Any] | None:

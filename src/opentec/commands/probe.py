@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
@@ -103,7 +103,8 @@ def _deadline(seconds: float) -> Iterator[None]:
 
 
 def _server(directory: Path | None, node: str | None, asked: list[str], standby: bool, timeout: float) -> Verdict:
-    from opentec.commands.link import node_status
+    from opentec.commands.link import active, node_status, other_runtime
+    from opentec.ha.errors import LeaseDirectoryError
     from opentec.server.errors import Refused
     from opentec.server.instance import choose_node, find_instance
 
@@ -115,6 +116,9 @@ def _server(directory: Path | None, node: str | None, asked: list[str], standby:
         return Verdict(Status.FAILED, f"node {name}: {error}")
     if report is not None:
         return judge(report, asked, standby)
+    with suppress(LeaseDirectoryError):  # whether processes run is known without it
+        if hidden := other_runtime(instance, name, active(instance)):
+            return Verdict(Status.FAILED, f"node {name}: {hidden}")
     found = [process for process in processes.find(instance.directory) if process.node == name]
     if not found:
         return Verdict(Status.REFUSED, f"node {name} does not run")

@@ -9,7 +9,7 @@ import typer
 
 from opentec.commands import processes
 from opentec.commands.cli import Debug, Directory, Json, Node, Status, say, say_json, visible
-from opentec.commands.link import active, node_status
+from opentec.commands.link import active, node_status, other_runtime
 from opentec.events.records import epoch_of, parse_position
 from opentec.ha import epochs, marks
 from opentec.server.errors import Elsewhere
@@ -79,7 +79,8 @@ def _of_node(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
     if report is not None:
         return report
     found = [process for process in processes.find(instance.directory) if process.node == node]
-    if not found:
+    hidden = other_runtime(instance, node, newest)
+    if not found and not hidden:
         return _stopped(instance, node, newest)
     masters = any(process.name == "tec_master" for process in found)
     return {
@@ -88,8 +89,8 @@ def _of_node(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
         "state": "unknown",
         "healthy": False,
         "reasons": [
-            "tec_master runs and does not answer: it hangs, starts, or ends"
-            if masters
+            hidden or "tec_master runs and does not answer: it hangs, starts, or ends"
+            if masters or hidden
             else "tec_master is gone and processes of it remain; `tec stop` ends them"
         ],
         "processes": {process.name: {"pid": process.pid} for process in found},

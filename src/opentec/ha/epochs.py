@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from opentec.ha import process
 from opentec.ha.errors import LeaseDirectoryError
 
 BLOCK: Final = 4096
@@ -132,6 +133,16 @@ def holder_dead(file: EpochFile) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def holder_here(file: EpochFile) -> bool:
+    """Does the holder certainly live in this very system: same boot, same numbering of processes, same start time?
+
+    False says nothing: it may have ended, or live on another machine or in another container.
+    """
+    if not file.pid or file.boot_id != process.boot_id() or file.pid_namespace != process.pid_namespace():
+        return False
+    return process.start_time(file.pid) == file.start_time and not holder_dead(file)
 
 
 def gc(directory: Path, keep: int = KEEP) -> list[int]:

@@ -207,7 +207,7 @@ def load_config(instance: Instance) -> Config:
 
 # keys whose types say nothing to a person, who needs to see the form
 _WANTED: Final = {
-    "ha.disk_limit": "a number of seconds from 0 to 600, nor \"auto\"; for example disk_limit = 2.0",
+    "ha.disk_limit": 'a number of seconds from 0 to 600, nor "auto"; for example disk_limit = 2.0',
     "ha.fence_command": 'a list of texts; for example fence_command = ["/usr/sbin/fence_ipmilan", "-n", "{node}"]',
 }
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from opentec.events.records import name_of
@@ -33,7 +34,7 @@ def fence_warnings(config: Config) -> list[str]:
     program = next(iter(config.ha.fence_command), None)
     if program is None:
         return []
-    if not os.path.isfile(program):
+    if not Path(program).is_file():
         return [f"ha.fence_command: there is no program {program} on this node; install it, or correct the path"]
     if not os.access(program, os.X_OK):
         return [f"ha.fence_command: user {os.geteuid()} may not run {program}; check its owner and mode"]

@@ -25,7 +25,7 @@ from opentec.server import hooks
 from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
-from opentec.server.instance import Instance, make_private
+from opentec.server.instance import Instance, make_private, runtime_root
 from opentec.server.notify import Notifier
 from opentec.server.preflight import refuse_network, standing
 
@@ -35,6 +35,7 @@ _START_LIMIT: Final = 60.0
 _DISK_LIMIT: Final = 10.0  # seconds that the disks may take to answer
 _DISK_AGAIN: Final = 5.0  # seconds until a node whose disk failed looks again
 _READERS_LIMIT: Final = 15.0  # seconds that commands which read the files may take to end
+_ENDING_LIMIT: Final = 2.0  # seconds between the end of a master's lock and that of its lease
 _BUSY_LIMIT: Final = 15.0  # seconds that another master may take to end or to answer
 
 Say = Callable[[dict[str, Any]], None]
@@ -157,6 +158,7 @@ class Prepared:
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
             if lock is None:
+                self._only_runtime()
                 self._require_disks()
             if lock is None and self._is_alone():
                 refuse_network(self.config.repository_path(instance), self.config.rim.allow_network_fs)
@@ -195,6 +197,20 @@ class Prepared:
                 if state or time.monotonic() > end:
                     os.close(descriptor)
                     raise AlreadyRunning(f"node {self.node} runs already ({state or 'starting or ending'})") from None
+            time.sleep(0.05)
+
+    def _only_runtime(self) -> None:
+        """Raises ServerError when a master of this node runs on this machine under another runtime directory.
+
+        The lock of this one is ours, so whoever holds the lease in this node's name took that of another directory.
+        """
+        end = time.monotonic() + _ENDING_LIMIT  # a master that ends lets go of its lock before the lease
+        while (file := epochs.newest(self.instance.ha)) and file.node == self.node and epochs.holder_here(file):
+            if time.monotonic() > end:
+                raise ServerError(
+                    f"node {self.node} already runs with pid {file.pid} under another runtime directory than "
+                    f"{runtime_root()}; set TEC_RUNTIME_DIR as it has it"
+                )
             time.sleep(0.05)
 
     def _state_of_other(self, runtime: Path) -> str:
