@@ -8,14 +8,11 @@ installed, so its disk is mended by that.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from pathlib import Path
 
-from opentec.server.errors import ServerError
-from opentec.server.instance import Instance
-from opentec.server.start import start_daemon
+from tests.faults.launch import started
 
 _fdatasync = os.fdatasync
 _pwrite = os.pwrite
@@ -42,13 +39,7 @@ def main(directory: str, node: str, file: str) -> int:
 
     os.fdatasync = fdatasync
     os.pwrite = pwrite
-    try:
-        word = start_daemon(Instance(Path(directory)), node, lambda text: print(text, file=sys.stderr))
-    except ServerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(json.dumps(word))
-    return 0
+    return started(directory, node)
 
 
 if __name__ == "__main__":

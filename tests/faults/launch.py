@@ -75,10 +75,8 @@ def priming(self: Engine, events: Iterable[Any], timers: Iterable[Any], state: M
     _prime(self, events, timers, kept)
 
 
-def main(directory: str, node: str) -> int:
-    hooks.reach = reach
-    dispatch.Dispatch._open = opening  # type: ignore[method-assign]
-    Engine.prime = priming  # type: ignore[method-assign]
+def started(directory: str, node: str) -> int:
+    """Start a node as `tec start --json` does, in this process as it is by now; gives the exit status."""
     try:
         word = start_daemon(Instance(Path(directory)), node, lambda text: print(text, file=sys.stderr))
     except ServerError as error:
@@ -86,6 +84,13 @@ def main(directory: str, node: str) -> int:
         return 1
     print(json.dumps(word))
     return 0
+
+
+def main(directory: str, node: str) -> int:
+    hooks.reach = reach
+    dispatch.Dispatch._open = opening  # type: ignore[method-assign]
+    Engine.prime = priming  # type: ignore[method-assign]
+    return started(directory, node)
 
 
 if __name__ == "__main__":

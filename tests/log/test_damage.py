@@ -107,3 +107,17 @@ def test_a_flipped_bit_in_front_of_the_records_is_named_and_costs_nothing(tmp_pa
     (said,) = damaged_heads(tmp_path)
     assert segment.name in said
     assert read_all(tmp_path, end) == whole
+
+
+def test_a_head_that_the_disk_does_not_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _log(tmp_path)
+    bad = segments(tmp_path)[0].path
+    usual = Path.open
+
+    def failing(self: Path, *arguments: str) -> object:
+        if self == bad:
+            raise OSError(5, "Input/output error")
+        return usual(self, *arguments)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", failing)
+    assert damaged_heads(tmp_path) == [f"segment {bad.name}: its head cannot be read: Input/output error"]

@@ -30,7 +30,7 @@ FORBIDDEN = {
         ]
     ),
     "a registry's host": r"pypi\.(org|io)\b|pythonhosted\.org|docker\.io\b|ghcr\.io\b|quay\.io\b|npmjs\.(org|com)",
-    "a registry setting": r"--(extra-)?index-url\b|--find[-]links\b",
+    "a registry setting": r"--(extra-)?index[-]url\b|--find[-]links\b",
 }
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from opentec.commands import main as tec
 from opentec.rules.rulebase import RuleBase, load_rule_base
 from opentec.testing.runner import Runner
-from tests.testing.kit import make_rule_base
+from tests.testing.kit import Ran, Run, make_rule_base
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +35,16 @@ def base(folder: Path) -> RuleBase:
 @pytest.fixture(scope="session")
 def runner(base: RuleBase) -> Runner:
     return Runner(base)
+
+
+@pytest.fixture
+def replay(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`replay(...)` runs the command in this process."""
+
+    def call(*arguments: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            tec.main(["replay", *map(str, arguments)])
+        return Ran(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call

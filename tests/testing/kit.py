@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from opentec.testing.binding import bind
 from opentec.testing.results import Result
@@ -69,3 +72,17 @@ def run(folder: Path, runner: Runner, steps: str) -> Result:
     spec = read_spec(write_spec(folder, steps), "t.yaml")
     (bound,) = bind(spec, runner.rule_base.classes)
     return runner.run(bound)
+
+
+class Ran:
+    """How a command ended, and what it printed."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ran]

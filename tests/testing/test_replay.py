@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -39,7 +38,7 @@ from opentec.testing.replay import NOTHING, Explain, Replay, ReplayError
 from opentec.testing.replay_log import SegmentLog, describe
 from opentec.testing.replay_tally import DISTINCT, OTHERS, Tally
 from opentec.testing.replay_verify import differences, position_of_repository
-from tests.testing.kit import CLASSES, RULES, make_rule_base
+from tests.testing.kit import CLASSES, RULES, Ran, Run, make_rule_base
 
 INSTANCE = "0" * 32
 START = 1_772_352_000_000_000  # microseconds: 2026-03-01T08:00:00Z
@@ -128,31 +127,6 @@ def run(log: Log, scratch: Scratch, base: RuleBase | None, explain: Explain = NO
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
-
-
-class Ran:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def replay(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`replay(...)` runs the command in this process."""
-
-    def call(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            tec.main(["replay", *map(str, arguments)])
-        return Ran(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def variant(tmp_path: Path, change: Callable[[str], str], name: str = "new") -> Path:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opentec.commands import main as tec
 from opentec.commands.log import text_of
 from opentec.commands.replay_scratch import Scratch
 from opentec.commands.shown import column, event_text, slots_of
@@ -26,7 +23,7 @@ from opentec.testing.inputs import TEXT_LIMIT
 from opentec.testing.replay import Replay
 from opentec.testing.replay_log import PAGE
 from opentec.testing.replay_text import DumpRecording, LineRecording
-from tests.testing.kit import RULES, make_rule_base
+from tests.testing.kit import RULES, Run, make_rule_base
 
 START = 1_772_352_000  # 2026-03-01T08:00:00Z
 FORMATS = """\
@@ -54,29 +51,6 @@ Mar  1 08:00:03 h1 disk D: full at much
 Mar  1 08:00:04 h1 disk E: full at 50
 Mar  1 08:02:04 h1 disk C: fine
 """
-
-
-class Ran:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def replay(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            tec.main(["replay", *map(str, arguments)])
-        return Ran(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -84,7 +84,8 @@ def read_head(path: Path) -> tuple[Preamble, SegmentHeader | None]:
 def damaged_heads(directory: Path) -> list[str]:
     """What is damaged in front of the records of any segment, one sentence each; nothing is lost by it alone.
 
-    Recovery reads only the newest head, since each may be large; this reads them all. Raises OSError.
+    Recovery reads only the newest head, since each may be large; this reads them all. One that the disk does not give
+    is named too. Raises OSError where the folder cannot be read.
     """
     found = []
     for path in segment_paths(directory):
@@ -97,6 +98,9 @@ def damaged_heads(directory: Path) -> list[str]:
             continue  # its time was over
         except LogError as error:
             found.append(str(error))
+            continue
+        except OSError as error:
+            found.append(f"segment {path.name}: its head cannot be read: {error.strerror}")
             continue
         if whole_preambles(data) < 2:
             found.append(f"segment {path.name}: one copy of its preamble is damaged, the other is used")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -319,8 +320,9 @@ class Reception:
 
     async def _housekeeping(self) -> None:
         # not before the port is open: recovery needs one of the heads, this reads them all
-        for said in await asyncio.to_thread(damaged_heads, self._context.instance.rx):
-            _log.error("%s", said)
+        with contextlib.suppress(OSError):  # who cannot list the folder cannot go on either, and says so there
+            for said in await asyncio.to_thread(damaged_heads, self._context.instance.rx):
+                _log.error("%s", said)
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             size = self._size()

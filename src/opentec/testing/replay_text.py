@@ -6,6 +6,7 @@ that is replayed, and what these refuse is recorded as rejected. Positions are l
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
@@ -46,7 +47,7 @@ class Arrival(NamedTuple):
     reason: str = ""
 
 
-class TextRecording:
+class TextRecording(ABC):
     """A file as a Recording (opentec.testing.replay_log); `_arrivals` gives what is in it."""
 
     whole = True
@@ -75,8 +76,9 @@ class TextRecording:
         if before is not None:
             yield [*page, _record(*before, self.size + 1, classes)]
 
+    @abstractmethod
     def _arrivals(self) -> Iterator[Arrival]:
-        raise NotImplementedError
+        """What arrives, in the order of the file. Raises SourceErrors."""
 
 
 class DumpRecording(TextRecording):
