@@ -46,7 +46,8 @@ def main() -> int:
     quick = arguments.quick
     if arguments.part == "gap":
         waiting = min(arguments.waiting, 20_000) if quick else arguments.waiting
-        figures = gap_bench.main(arguments.dir, rounds=1 if quick else arguments.rounds, waiting=waiting)
+        rounds = 1 if quick else arguments.rounds
+        figures = gap_bench.main(arguments.dir, rounds=rounds, waiting=waiting, backlog=arguments.backlog)
         print(json.dumps(figures) if arguments.json else gap_bench.render(figures))
         return 0
     rounds, seconds, faults = (1, 2.0, 1) if quick else (arguments.rounds, arguments.seconds, arguments.faults)
@@ -91,6 +92,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=10, metavar="N", help="kills, and as many hangs (default 10)")
     parser.add_argument(
         "--sustained", type=float, default=60.0, metavar="S", help="of one long load, 0 = none (default 60)"
+    )
+    parser.add_argument(
+        "--backlog",
+        type=int,
+        default=gap_bench.BACKLOG,
+        metavar="N",
+        help="gap: events that wait when a fault comes (default %(default)s)",
     )
     parser.add_argument(
         "--waiting",

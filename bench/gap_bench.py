@@ -263,11 +263,12 @@ def render(result: dict[str, Any]) -> str:
             f"{result['rows']:,} events in the repository; {result['backlog']:,} waited when the fault came "
             f"({median(result['waited']) / (1 << 20):.1f} MiB of the log).",
             "",
-            "| fault of the active node | times | median | greatest |",
-            "| --- | --- | --- | --- |",
+            "| fault of the active node | times | median | p90 | greatest |",
+            "| --- | --- | --- | --- | --- |",
         ]
         for name, values in result["gaps"].items():
-            lines.append(f"| {name} | {len(values)} | {median(values):.2f} | {max(values):.2f} |")
+            most = sorted(values)[int(len(values) * 0.9)]
+            lines.append(f"| {name} | {len(values)} | {median(values):.2f} | {most:.2f} | {max(values):.2f} |")
         lines.append("")
     if found := result.get("recovery"):
         lines += [
