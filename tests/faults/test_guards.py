@@ -21,6 +21,7 @@ import pytest
 
 from opentec.ha import epochs, readers
 from tests.faults.checker import check
+from tests.faults.client import Load, Sender
 from tests.faults.courses import LATE, Course, Pause
 from tests.faults.hand import Hand
 from tests.faults.harness import ROOT, Cluster, wait_for
@@ -340,7 +341,7 @@ def test_no_server_starts_while_a_command_reads_its_files(tmp_path: Path, unsafe
         cluster.stop()
         command = [sys.executable, "-m", "tests.faults.launch", str(cluster.directory), "black"]
         environment = {**cluster.environment, "TEC_TEST_HOOKS": unsafe}
-        with readers.reading(cluster.directory / "ha") as alone:
+        with readers.reading(cluster.directory / "ha", _nobody) as alone:
             assert alone
             start = subprocess.Popen(
                 command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -363,6 +364,40 @@ def test_no_server_starts_while_a_command_reads_its_files(tmp_path: Path, unsafe
         start.stdout.close()
         cluster.wait_up("black")
         cluster.stop()
+
+
+def test_a_command_whose_output_nobody_takes_makes_way_for_a_start(tmp_path: Path) -> None:
+    """As `tec dump | less` that somebody left open over night."""
+    with Cluster(tmp_path) as cluster:
+        cluster.start()
+        words = "x" * 500  # more of them than a pipe holds
+        sender = Sender(cluster.servers, lambda number: f'EVENT;hostname=h{number};msg="{words}";END', limit=600)
+        with Load([sender]):
+            wait_for("all are in the log", lambda: sender.acked == 600)
+        cluster.stop()
+        dump = subprocess.Popen(
+            [sys.executable, "-m", "opentec.commands.main", "dump"],
+            env={**cluster.environment, "TEC_DIR": str(cluster.directory)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for("the command reads", lambda: _locked(cluster.directory / "ha" / readers.NAME))
+            cluster.start()
+            cluster.wait_up("black")
+            assert dump.wait(10) == 4
+            assert dump.stderr is not None
+            assert "ended, since the server is about to start" in dump.stderr.read()
+        finally:
+            dump.kill()
+            dump.communicate()
+        cluster.stop()
+
+
+def _nobody() -> None:
+    """A reader that does not make way, as one that is stopped."""
 
 
 def _runtime(cluster: Cluster) -> list[Path]:

@@ -61,6 +61,25 @@ async def test_it_is_killed_with_its_children_at_the_limit(tmp_path: Path) -> No
     assert found == Fence(False, "not done within 0.5 s, killed. waiting")
 
 
+async def test_what_it_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    """A child that keeps the output open does not make a command that said "done" a failure; the lock is held on."""
+    lock, go = tmp_path / "lock", tmp_path / "go"
+    script = f"""
+import os, time
+print("x" * 300000)
+if not os.fork():
+    while not os.path.exists({str(go)!r}): time.sleep(0.005)
+    os._exit(0)
+print("it is off", flush=True)
+os._exit(0)
+"""
+    assert await fence([*PYTHON, script], STALE, 60, lock) == Fence(True, "it is off")
+    assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
+    go.touch()
+    while _is_locked(lock):
+        await asyncio.sleep(0.001)
+
+
 async def test_never_twice_at_once_whoever_asks(tmp_path: Path) -> None:
     lock, go = tmp_path / "lock", tmp_path / "go"
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.005)"

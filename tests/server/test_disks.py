@@ -11,6 +11,7 @@ import pytest
 
 from opentec.server import disks as module
 from opentec.server.child import Context, Demote
+from opentec.server.config import NodeSection as Node
 from opentec.server.disks import disks_of, try_disks
 from opentec.server.progress import Word
 from tests.server.kit import until, with_config
@@ -19,6 +20,9 @@ from tests.server.kit import until, with_config
 def test_one_folder_of_each_disk(context: Context, tmp_path: Path) -> None:
     assert disks_of(context) == [(context.instance.ha, False)], "the log is on the same disk"
     with_config(context, "ha", local_disks=["/dev/shm", str(tmp_path)])
+    assert len(disks_of(context)) == 1, "a single node has nobody to give way to"
+    brown = Node(listen="127.0.0.1:1")
+    context.config = context.config.model_copy(update={"nodes": {**context.config.nodes, "brown": brown}})
     found = disks_of(context)
     assert found[0] == (Path("/dev/shm"), True) and len(found) == 2
     with_config(context, "ha", local_disks=["/nowhere"])

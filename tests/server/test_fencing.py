@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from opentec.ha import epochs
+from opentec.ha import epochs, marks
 from opentec.ha.command import Fence
 from opentec.ha.epochs import EpochFile
 from opentec.ha.errors import FenceFailed
 from opentec.ha.fence import Fenced
+from opentec.ha.process import boot_id
 from opentec.server import fencing as module
 from opentec.server.child import Context
 from opentec.server.fencing import Fencing
@@ -182,6 +183,26 @@ async def test_a_holder_that_has_ended_holds_nothing(context: Context, asked: As
     epochs.path_of(context.instance.ha, 8).write_bytes(epochs.encode(holder))
     assert not await fencing(context, asked).end_writer()
     assert trouble(context) is Trouble.LOCKED and context.progress[Word.FENCING] == 0
+
+
+@pytest.mark.parametrize(("boot", "asks"), [("x", True), ("", False)])
+async def test_a_node_that_gave_way_and_left_a_process_is_fenced_elsewhere(
+    context: Context, asked: Asked, boot: str, asks: bool
+) -> None:
+    """Its lease is free, and its dispatch waits in the kernel with the database locked."""
+    holder = {"node": "brown", "pid": 7, "start_time": 1, "boot_id": boot or boot_id(), "pid_namespace": "y"}
+    epochs.path_of(context.instance.ha, 8).write_bytes(epochs.encode(holder | {"addresses": []}))
+    asked.answers = [Fence(True, "")]
+    found = fencing(context, asked)
+    await found.end_writer()
+    assert asked.holders == [] and trouble(context) is Trouble.LOCKED
+    marks.mark_left(context.instance.ha, 8, "brown", [os.getpid()])
+    await found.end_writer()
+    if not asks:  # here it was killed, and more cannot be done
+        assert found._asked is None and trouble(context) is Trouble.LOCKED
+        return
+    await until(lambda: asked.posted)
+    assert asked.holders == [8]
 
 
 async def test_a_node_that_stands_by_again_is_not_killed_for_its_old_epoch(

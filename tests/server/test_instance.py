@@ -61,11 +61,26 @@ def test_the_node_to_act_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert choose_node(only, None) == "black"
     with pytest.raises(ConfigError, match="has the nodes black, brown: say which one this is with --node or TEC_NODE"):
         choose_node(both, None)
+    with pytest.raises(ConfigError, match="its nodes are black, brown; did you mean 'black'.$"):
+        choose_node(both, "blak")
+    monkeypatch.setenv("TEC_NODE", "brwn")
+    with pytest.raises(ConfigError, match=r"node 'brwn' \(from TEC_NODE\) is not in .*; did you mean 'brown'.$"):
+        choose_node(both, None)
     monkeypatch.setenv("TEC_NODE", "brown")
     assert choose_node(both, None) == "brown"
     assert choose_node(both, "black") == "black"
     with pytest.raises(ConfigError, match="node 'blue' is not in .*; its nodes are black, brown"):
         choose_node(both, "blue")
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(None, "node1"), ("black", "black")])
+def test_a_file_without_a_node(tmp_path: Path, wanted: str | None, shown: str) -> None:
+    instance = make_instance(tmp_path, "[rx]\n")
+    with pytest.raises(ConfigError) as error:
+        choose_node(instance, wanted)
+    assert str(error.value) == (
+        f'{instance.config_file} names no node; write [nodes.{shown}] and below it listen = "127.0.0.1:5529"'
+    )
 
 
 def test_the_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -370,22 +371,43 @@ async def test_the_word_of_the_daemon(instance: Instance, monkeypatch: pytest.Mo
 
 
 async def test_a_start_waits_for_who_reads_the_files(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    with readers.reading(instance.ha):
+    told: list[bool] = []
+    with readers.reading(instance.ha, lambda: told.append(True)):
         monkeypatch.setattr(module, "_READERS_LIMIT", 0.0)
         with pytest.raises(ServerError, match="a command still reads the files of the stopped server"):
             prepare(instance)
         monkeypatch.setattr(module.hooks, "unsafe", lambda rule: rule == "no-reader-lock")
         assert prepare(instance)._alone is None
+    assert not told
     monkeypatch.undo()
+
+
+async def test_a_start_that_has_waited_has_readers_make_way(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_READERS_PATIENCE", 0.0)
+    monkeypatch.setattr(readers, "_LOOK", 0.001)
+    reads = readers.take(instance.ha, shared=True)
+    assert reads is not None
+    looking = threading.Thread(target=readers._look, args=(instance.ha, lambda: os.close(reads), threading.Event()))
+    looking.start()
+    found = Prepared(instance, "black", lambda text: None)
+    looking.join()
+    assert found._alone is not None
+    os.close(found.lock)
+    found.lease_settled()
+    free = readers.take(instance.ha, readers.WANTED)
+    assert free is not None, "the start wants nothing any more"
+    os.close(free)
 
 
 async def test_no_command_reads_until_the_lease_is_settled(instance: Instance) -> None:
     found = Prepared(instance, "black", lambda text: None)
-    with readers.reading(instance.ha) as alone:
+    with readers.reading(instance.ha, lambda: None) as alone:
         assert not alone
     found.lease_settled()
     found.lease_settled()
-    with readers.reading(instance.ha) as alone:
+    with readers.reading(instance.ha, lambda: None) as alone:
         assert alone
     os.close(found.lock)
 
@@ -402,7 +424,8 @@ async def test_another_node_that_claims_meanwhile_makes_this_one_a_standby(
 
 async def test_a_disk_that_fails_refuses_the_start(instance: Instance, tmp_path: Path) -> None:
     text = instance.config_file.read_text()
-    instance.config_file.write_text(f'{text}\n[ha]\nlocal_disks = ["{tmp_path}/none"]\n')
+    second = '[nodes.brown]\nlisten = "127.0.0.1:5530"\n'
+    instance.config_file.write_text(f'{text}\n{second}[ha]\nlocal_disks = ["{tmp_path}/none"]\n')
     with pytest.raises(
         module.DiskTrouble, match="none: it cannot be written: No such file or directory; mend the disk"
     ):

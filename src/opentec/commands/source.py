@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from opentec.commands.cli import warn
+from opentec.commands.cli import Status, warn
 from opentec.commands.link import active, connect, is_stopped, standing_by
 from opentec.ha import marks, readers
 from opentec.server.instance import Instance
@@ -58,7 +59,7 @@ class Files:
 def open_source(instance: Instance) -> Iterator[Source]:
     """Whoever can answer. Raises Elsewhere, naming the active node, NotRunning, RepositoryError."""
     if _may_read(instance):
-        with readers.reading(instance.ha) as alone:
+        with readers.reading(instance.ha, _make_way) as alone:
             # a server that began to start meanwhile is asked instead
             if alone and _may_read(instance):
                 warn("the server is stopped; read from its files")
@@ -67,6 +68,12 @@ def open_source(instance: Instance) -> Iterator[Source]:
                 return
     with connect(instance, "dispatch.sock", timeout=60) as control:
         yield Server(control)
+
+
+def _make_way() -> None:
+    """A server waits to start: end at once, wherever this command is, even if nobody takes its output."""
+    os.write(2, b"tec: ended, since the server is about to start: ask again when it has\n")
+    os._exit(Status.NO_SERVER)
 
 
 def _may_read(instance: Instance) -> bool:

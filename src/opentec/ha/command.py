@@ -27,6 +27,8 @@ _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _OUTPUT: Final = 1000  # bytes of the command's last words that are kept
 _OVERDUE: Final = 5.0  # seconds behind its limit after which anybody ends it; until then that is who asked
 _NOTE: Final = 64  # bytes of the lock file: pid, start time, until when
+_PIPE: Final = 65_536
+_LOOK: Final = 0.02  # seconds between two looks at whether it has ended
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -82,35 +84,48 @@ async def fence(command: Sequence[str], file: EpochFile, limit: float, lock: Pat
 
 
 async def _run(words: list[str], limit: float, lock: int) -> Fence:
+    # a pipe of our own: asyncio's would be read to its end, which a process that the command leaves behind can put off
+    read, write = os.pipe()
+    os.set_blocking(read, False)
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=write,
             stderr=asyncio.subprocess.STDOUT,
             env={"PATH": os.environ.get("PATH", _PATH), "LC_ALL": "C"},
             cwd="/",
             start_new_session=True,
             pass_fds=(lock,),
         )
+        note = f"{process.pid} {start_time(process.pid) or 0} {boottime_us() + round((limit + _OVERDUE) * 1e6)}"
+        os.pwrite(lock, note.ljust(_NOTE).encode(), 0)
+        said = b""
+        try:
+            async with asyncio.timeout(limit):
+                while process.returncode is None:
+                    said = _more(read, said)
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            return Fence(False, f"not done within {limit:g} s, killed. {_last_line(_more(read, said))}".strip())
+        status, last = process.returncode, _last_line(_more(read, said))
+        return Fence(status == 0, last if status == 0 else f"exit status {status}. {last}".strip())
     except (OSError, ValueError) as error:
         return Fence(False, f"cannot run {words[0]}: {getattr(error, 'strerror', None) or error}")
-    assert process.stdout is not None
-    started = start_time(process.pid) or 0
-    note = f"{process.pid} {started} {boottime_us() + round((limit + _OVERDUE) * 1e6)}"
-    os.pwrite(lock, note.ljust(_NOTE).encode(), 0)
-    said = b""
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _more(read: int, said: bytes) -> bytes:
+    """The end of what was said, with what a full pipe can hold at most."""
     try:
-        async with asyncio.timeout(limit):
-            while part := await process.stdout.read(4096):
-                said = (said + part)[-_OUTPUT:]
-            status = await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        return Fence(False, f"not done within {limit:g} s, killed. {_last_line(said)}".strip())
-    return Fence(status == 0, _last_line(said) if status == 0 else f"exit status {status}. {_last_line(said)}".strip())
+        return (said + os.read(read, _PIPE))[-_OUTPUT:]
+    except BlockingIOError:
+        return said
 
 
 def _end_overdue(lock: int) -> None:

@@ -21,7 +21,7 @@ BLOCK: Final = 4096
 KEEP: Final = 5  # files that gc leaves, so that a person sees the last takeovers
 PREFIX: Final = "epoch."
 DRAFT: Final = ".claim."
-MARKS: Final = ("stopped", "clean", "switch", "gaveway")
+MARKS: Final = ("stopped", "clean", "switch", "gaveway", "left")
 
 _HEAD: Final = b'{"counter": "'
 COUNTER_AT: Final = len(_HEAD)

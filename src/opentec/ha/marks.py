@@ -1,18 +1,20 @@
 """What an operator asked of the logical server, as files beside the epochs: stopped.N, clean.N, switch.N.
 
-And gaveway.N: why a node gave its epoch up by itself.
+And of a node that gave its epoch up by itself: gaveway.N, why; left.N, which of its processes wait for a disk still.
 
 A mark belongs to its epoch: the next one begins without any. They are durable when the functions return.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from opentec.ha import epochs
+from opentec.ha import epochs, process
 from opentec.ha.errors import LeaseDirectoryError
 
 _NODE_LIMIT: Final = 1024
@@ -84,6 +86,36 @@ def gave_way(directory: Path, epoch: int) -> str:
             return file.read(_REASON_LIMIT).decode(errors="replace")
     except OSError:
         return ""
+
+
+def mark_left(directory: Path, epoch: int, node: str, pids: Iterable[int]) -> None:
+    """Leave word of the processes of `epoch` that SIGKILL did not end yet: they may keep the database locked.
+
+    As little durable as why the node gave way.
+    """
+    known = {"node": node, "boot_id": process.boot_id(), "left": [[pid, process.start_time(pid)] for pid in pids]}
+    with suppress(OSError):
+        (directory / f"left.{epoch}").write_text(json.dumps(known))
+
+
+def left(directory: Path, epoch: int) -> bool:
+    """Did the holder of `epoch` give way while processes of it waited for a disk, and has not seen them end since?"""
+    return (directory / f"left.{epoch}").exists()
+
+
+def forget_left(directory: Path, node: str) -> None:
+    """Take word of processes of this `node` back that have ended, with this boot or before it. Raises OSError."""
+    for path in directory.glob("left.*"):
+        try:
+            known = json.loads(path.read_bytes())
+            if known["node"] != node:
+                continue
+            here = known["boot_id"] == process.boot_id()
+            if here and any(start and process.start_time(pid) == start for pid, start in known["left"]):
+                continue
+        except (ValueError, KeyError, TypeError):
+            pass  # half written: nobody can tell any more what was left
+        path.unlink(missing_ok=True)
 
 
 def _write(directory: Path, name: str, text: str) -> None:

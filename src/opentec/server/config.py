@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from opentec.events.names import nearest, shown
 from opentec.ha.command import check_command
 from opentec.ha.lease import PRESETS, Preset
 from opentec.server.errors import ConfigError
 from opentec.server.instance import DEFAULT_PORT, Instance
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# it becomes part of the name of a folder, and of the titles of processes
+_NodeName = _Name
+
+
 class ServerSection(_Section):
     """Who this server is."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "tec"
+    name: _Name = "tec"
     """Logical name of the server, whatever node it runs on."""
     rule_base: str = "rules"
     """Folder with TEC_CLASSES and TEC_RULES, relative to the instance directory."""
@@ -96,7 +107,8 @@ class HaSection(_Section):
     """Seconds that the disk may take to make records durable before the node gives way; 0 = never. auto: two thirds of
     the time-to-live where there is a second node, and never where there is none."""
     local_disks: Annotated[list[str], Field(max_length=16)] = []
-    """Folders on this node's own disks: where one cannot be written, the node gives way and does not take over."""
+    """Folders on this node's own disks: where one cannot be written, the node gives way and does not take over. Without
+    effect where there is one node only."""
     fence_command: Annotated[list[str], Field(max_length=64)] = []
     """Argument list that ends a stale server on another host; {node}, {pid}, {epoch} and {address} are replaced."""
     fence_limit: Annotated[float, Field(ge=1, le=3600)] = 60
@@ -173,7 +185,7 @@ class Config(_Section):
     """All of tec_server.toml."""
 
     server: ServerSection = ServerSection()
-    nodes: Annotated[dict[str, NodeSection], Field(min_length=1)] = {"node1": NodeSection()}
+    nodes: Annotated[dict[_NodeName, NodeSection], Field(min_length=1)] = {"node1": NodeSection()}
     rx: RxSection = RxSection()
     rim: RimSection = RimSection()
     ha: HaSection = HaSection()
@@ -188,6 +200,15 @@ class Config(_Section):
             return self.ha.disk_limit
         # alone it would give way to nobody
         return self.ha.preset.step_down_us / 1e6 if len(self.nodes) > 1 else 0.0
+
+    @property
+    def local_disks(self) -> list[Path]:
+        """`ha.local_disks` where there is a second node; a single one has nobody to give way to."""
+        return [Path(folder) for folder in self.ha.local_disks] if len(self.nodes) > 1 else []
+
+    def disks(self, instance: Instance) -> list[Path]:
+        """The folders that a node must be able to write before it serves."""
+        return [instance.ha, instance.rx, *self.local_disks]
 
     def repository_path(self, instance: Instance) -> Path:
         return instance.directory / self.rim.path
@@ -207,32 +228,67 @@ def load_config(instance: Instance) -> Config:
 
 # keys whose types say nothing to a person, who needs to see the form
 _WANTED: Final = {
+    "server.name": "a name: letters, digits, '_', '.' and '-', 64 at most, a letter or a digit first",
     "ha.disk_limit": 'a number of seconds from 0 to 600, nor "auto"; for example disk_limit = 2.0',
     "ha.fence_command": 'a list of texts; for example fence_command = ["/usr/sbin/fence_ipmilan", "-n", "{node}"]',
+    "ha.local_disks": 'a list of texts; for example local_disks = ["/var/lib"]',
 }
+_KINDS: Final = {"bool_type": "true or false", "bool_parsing": "true or false", "string_type": "a text in quotes"}
+_QUOTED: Final = re.compile("'([^']*)'")
 
 
-def _explain(instance: Instance, item: object) -> str:
-    assert isinstance(item, dict)
-    key = ".".join(str(part) for part in item["loc"])
+def _explain(instance: Instance, item: ErrorDetails) -> str:
+    """One line: the file, the key, what is wrong, and what would be right."""
+    loc = item["loc"]
+    key = ".".join(str(part) for part in loc)
+    named = ".".join(str(part) for part in loc[:2])
+    value = shown(item["input"], 80)
     message = str(item["msg"]).removeprefix("Value error, ")
-    named = ".".join(str(part) for part in item["loc"][:2])
-    if named in _WANTED and item["type"] != "value_error":
-        key, message = named, f"{item['input']!r:.80} is not {_WANTED[named]}"
-    if item["type"] == "extra_forbidden":
-        message = f"there is no such key{_suggest(item['loc'])}"
+    match item["type"]:
+        case "value_error":
+            pass
+        case "extra_forbidden":
+            message = f"there is no such key{_suggest(loc)}"
+        case _ if named in _WANTED:
+            near = _near(item["input"], ("auto",) if named == "ha.disk_limit" else ())
+            key, message = named, f"{value} is not {_WANTED[named]}{near}"
+        case "literal_error":
+            expected = str(item["ctx"]["expected"])
+            message = f"{value} is not {expected}{_near(item['input'], _QUOTED.findall(expected))}"
+        case "dict_type" | "model_type":
+            table = "nodes.NAME" if key == "nodes" else key
+            message = f"{value} is not a section; its keys stand below a line [{table}]"
+        case kind if kind in _KINDS:
+            message = f"{value} is not {_KINDS[kind]}"
+        case "too_short":  # of nodes: no other key is a table or a list with a least length
+            message = 'there is no node; write [nodes.node1], and below it listen = "HOST:PORT"'
+        case _:
+            # what could not be read as a number needs no second half that says so
+            message = message.replace("Input", value, 1).partition(", unable to parse")[0]
     return f"{instance.config_file}: {key}: {message}"
 
 
-def _suggest(loc: tuple[object, ...]) -> str:
-    import difflib
+def _near(value: object, words: Iterable[str]) -> str:
+    """The word that was meant, for the end of a message."""
+    near = nearest(str(value), words)
+    return f"; did you mean {near!r}?" if near else ""
 
-    section: type[BaseModel] = Config
-    for part in loc[:-1]:
-        found = section.model_fields.get(str(part))
-        if found is None or not isinstance(found.annotation, type) or not issubclass(found.annotation, BaseModel):
-            section = NodeSection if loc[0] == "nodes" else section
-            continue
-        section = found.annotation
-    close = difflib.get_close_matches(str(loc[-1]), section.model_fields, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(section.model_fields)}"
+
+def _suggest(loc: tuple[int | str, ...]) -> str:
+    """For a key that there is not: the section that has it, else the nearest one, else those that there are."""
+    name = str(loc[-1])
+    sections = {f"[{title}]": section for title, section in _sections().items()}
+    if homes := [title for title, section in sections.items() if name in section.model_fields]:
+        return f"; it belongs to {' or '.join(homes)}"
+    below = len(loc) > 1
+    here = NodeSection if loc[0] == "nodes" and below else _sections().get(str(loc[0]), Config) if below else Config
+    return _near(name, here.model_fields) or f"; known are {', '.join(here.model_fields)}"
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    """The sections of the file by their headings."""
+    found: dict[str, type[BaseModel]] = {"nodes.NAME": NodeSection}
+    for title, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found[title] = field.annotation
+    return found

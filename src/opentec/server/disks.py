@@ -19,7 +19,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 def disks_of(context: Context) -> list[tuple[Path, bool]]:
     """The folders to try, one of each disk, and whether it is this node's own. Raises Demote."""
-    local = [(Path(folder), True) for folder in context.config.ha.local_disks]
+    local = [(folder, True) for folder in context.config.local_disks]
     found: dict[int, tuple[Path, bool]] = {}
     for folder, own in [*local, (context.instance.ha, False), (context.instance.rx, False)]:
         try:

@@ -11,11 +11,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from opentec.ha import epochs
+from opentec.ha import epochs, marks
 from opentec.ha.command import Fence, fence
 from opentec.ha.epochs import EpochFile
 from opentec.ha.errors import FenceFailed, LeaseDirectoryError
 from opentec.ha.fence import Fenced, kill_stale
+from opentec.ha.process import boot_id
 from opentec.server import hooks
 from opentec.server.child import Context
 from opentec.server.progress import Trouble, Word, boot_us
@@ -53,9 +54,12 @@ class Fencing:
             try:
                 file = epochs.read(self._context.instance.ha, number)
                 # its process may stand by by now, or serve this very epoch: beginning anew keeps pid and start time
-                if epochs.holder_dead(file):
-                    continue
-                fenced, why = await asyncio.to_thread(kill_stale, file), "it is on another host"
+                if not epochs.holder_dead(file):
+                    fenced, why = await asyncio.to_thread(kill_stale, file), "it is on another host"
+                elif marks.left(self._context.instance.ha, number) and file.boot_id != boot_id():
+                    fenced, why = Fenced.ELSEWHERE, "it gave way, and a process of it still waits for a disk there"
+                else:
+                    continue  # what it left on this machine was killed, and ends when its disk answers
             except (FileNotFoundError, LeaseDirectoryError):
                 continue
             except FenceFailed as failed:

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Final
 
+from opentec.events.names import nearest
 from opentec.server.errors import ConfigError, InstanceError
 from opentec.server.toml import parse_toml
 
@@ -96,12 +97,22 @@ def choose_node(instance: Instance, wanted: str | None) -> str:
     """The node to act for: --node, else TEC_NODE, else the only one there is; raises ConfigError."""
     nodes = instance.nodes()
     name = wanted or os.environ.get("TEC_NODE") or (next(iter(nodes)) if len(nodes) == 1 else None)
+    if not nodes:
+        raise ConfigError(
+            f"{instance.config_file} names no node; write [nodes.{wanted or 'node1'}] and below it "
+            f'listen = "127.0.0.1:{DEFAULT_PORT}"'
+        )
     if name is None:
         raise ConfigError(
             f"this server has the nodes {', '.join(nodes)}: say which one this is with --node or TEC_NODE"
         )
     if name not in nodes:
-        raise ConfigError(f"node {name!r} is not in {instance.config_file}; its nodes are {', '.join(nodes) or 'none'}")
+        near = nearest(name, nodes)
+        hint = f"; did you mean {near!r}?" if near else ""
+        origin = "" if wanted else " (from TEC_NODE)"
+        raise ConfigError(
+            f"node {name!r}{origin} is not in {instance.config_file}; its nodes are {', '.join(nodes)}{hint}"
+        )
     return name
 
 

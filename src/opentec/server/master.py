@@ -15,7 +15,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import opentec
@@ -138,7 +137,7 @@ class Master:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
         watch = Watch(self._instance.ha, self._node, self._preset, version=SCHEMA_VERSION)
         not_before = boot_us() + int(self._cool_off * 1e6)
-        trial = Trial(self._disks(), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
+        trial = Trial(self._config.disks(self._instance), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
         try:
             return await self._watch_lease(watch, not_before, trial)
         finally:
@@ -147,16 +146,14 @@ class Master:
     def _tell_systemd(self) -> None:
         self._notifier.look(lambda: self._state, lambda: self._causes(self._waiting()))
 
-    def _disks(self) -> list[Path]:
-        local = [Path(folder) for folder in self._config.ha.local_disks]
-        return [self._instance.ha, self._instance.rx, *local]
-
     async def _watch_lease(self, watch: Watch, not_before: int, trial: Trial) -> bool:
         trouble = ""
         while not self._stop.is_set():
             try:
                 if self._state == "standby":
                     self._tell_systemd()
+                    with contextlib.suppress(OSError):  # it is tried again at the next look
+                        marks.forget_left(self._instance.ha, self._node)
                     self._try_disks(trial)
                     self._keep_warm()
                 ended = self._look(watch, not_before)
@@ -424,6 +421,8 @@ class Master:
         assert self._lease is not None and self._supervisor is not None
         left = self._supervisor.end_all(patience=(self._preset.ttl_us - self._preset.step_down_us) / 2e6)
         marks.mark_gave_way(self._instance.ha, self._lease.epoch, reason)
+        if left:
+            marks.mark_left(self._instance.ha, self._lease.epoch, self._node, left)
         self._lease.release()
         if left:
             _log.error("still waiting for the disk, and killed: pid %s", ", ".join(map(str, left)))

@@ -34,7 +34,8 @@ _COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to
 _START_LIMIT: Final = 60.0
 _DISK_LIMIT: Final = 10.0  # seconds that the disks may take to answer
 _DISK_AGAIN: Final = 5.0  # seconds until a node whose disk failed looks again
-_READERS_LIMIT: Final = 15.0  # seconds that commands which read the files may take to end
+_READERS_PATIENCE: Final = 3.0  # seconds that commands which read the files have to end by themselves
+_READERS_LIMIT: Final = 15.0  # seconds after which one that could not be told to end refuses the start
 _ENDING_LIMIT: Final = 2.0  # seconds between the end of a master's lock and that of its lease
 _BUSY_LIMIT: Final = 15.0  # seconds that another master may take to end or to answer
 
@@ -224,8 +225,7 @@ class Prepared:
 
     def _require_disks(self) -> None:
         """A node that cannot write does not stand by either. Raises ServerError."""
-        local = [Path(folder) for folder in self.config.ha.local_disks]
-        trial = Trial([self.instance.ha, self.instance.rx, *local], self.node, limit=_DISK_LIMIT)
+        trial = Trial(self.config.disks(self.instance), self.node, limit=_DISK_LIMIT)
         try:
             if trouble := trial.finish():
                 raise DiskTrouble(f"{trouble}; mend the disk, or check the mount and its free space")
@@ -236,22 +236,29 @@ class Prepared:
         """True when nobody holds the lease, once no command reads the stopped server's files; none does then, until
         the lease is settled. False when this node will stand by. Raises ServerError when a command reads too long.
         """
-        end = time.monotonic() + _READERS_LIMIT
-        while self._lease_is_free():
-            self._alone = readers.take(self.instance.ha)
-            if self._alone is not None:
-                if self._lease_is_free():
+        begun, wanted = time.monotonic(), None
+        try:
+            while self._lease_is_free():
+                self._alone = readers.take(self.instance.ha)
+                waited = time.monotonic() - begun
+                if self._alone is not None:
+                    if self._lease_is_free():
+                        return True
+                    self.lease_settled()
+                elif hooks.unsafe("no-reader-lock"):
                     return True
-                self.lease_settled()
-            elif hooks.unsafe("no-reader-lock"):
-                return True
-            elif time.monotonic() > end:
-                raise ServerError(
-                    f"a command still reads the files of the stopped server, or another node is about to start: "
-                    f"`fuser {self.instance.ha / readers.NAME}` names it; end it and start again"
-                )
-            time.sleep(0.05)
-        return False
+                elif waited > _READERS_LIMIT:
+                    raise ServerError(
+                        f"a command still reads the files of the stopped server, or another node is about to start: "
+                        f"`fuser {self.instance.ha / readers.NAME}` names it; end it and start again"
+                    )
+                elif waited > _READERS_PATIENCE and wanted is None:
+                    wanted = readers.take(self.instance.ha, readers.WANTED)
+                time.sleep(0.05)
+            return False
+        finally:
+            if wanted is not None:
+                os.close(wanted)
 
     def lease_settled(self) -> None:
         """This node holds the lease or stands by: commands see that by themselves from here on."""
