@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from opentec.adapters import sign as sign_module
 from opentec.adapters.conf import AdapterConf, Server
 from opentec.adapters.daemon import serve
+from opentec.adapters.sign import Sign, read_sign
 from opentec.eif import sender as sender_module
 from opentec.eif.buffer import DiskBuffer
-from opentec.eif.errors import BufferFault
+from opentec.eif.errors import BufferFault, BufferFull
 from tests.eif.scripted import Server as ScriptedServer
-from tests.eif.scripted import Store, serving
+from tests.eif.scripted import Store, serving, until
 
 
 class Numbers:
@@ -160,3 +164,107 @@ async def test_a_sender_that_died_ends_the_adapter(tmp_path: Path, monkeypatch: 
     with pytest.raises(RuntimeError, match="the sender is broken"):
         await serve(conf_of(tmp_path, 1), "a", make)
     assert made[0].closed
+
+
+# -- the sign of life -------------------------------------------------------------------------------------------------
+
+
+def sign_of(tmp_path: Path) -> Sign | None:
+    return read_sign(tmp_path / "buffer" / "lock", os.getpid())
+
+
+async def test_rounds_are_in_the_sign_until_reading_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_module, "_EVERY", 0)
+    stop = asyncio.Event()
+    signs: list[Sign] = []
+
+    def calm() -> bool:
+        """Everything was read and acknowledged."""
+        if (found := sign_of(tmp_path)) is not None:
+            signs.append(found)
+        return len(store.events) == 3 and signs[-1].connected and not signs[-1].waiting
+
+    store = Store()
+    async with serving(ScriptedServer(store)) as (_, port):
+        conf = conf_of(tmp_path, port)
+        running = asyncio.create_task(serve(conf, "a", lambda buffer: Numbers(buffer, 3), stop=stop))
+        await until(calm)
+        stop.set()
+        await running
+    assert signs[-1].round > signs[0].round
+    assert {(sign.state, sign.poll) for sign in signs} == {("reading", 0.01)}
+    assert sign_of(tmp_path) is None
+
+
+async def test_a_flush_that_waits_for_the_disk_is_in_the_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_module, "SLOW", 0.01)
+    held, stop = threading.Event(), asyncio.Event()
+
+    class Waiting(Numbers):
+        def flush(self) -> None:
+            held.wait(30)
+
+    running = asyncio.create_task(serve(conf_of(tmp_path, 1), "a", Waiting, stop=stop))
+    await until(lambda: (found := sign_of(tmp_path)) is not None and found.state == "disk")
+    held.set()
+    await until(lambda: (found := sign_of(tmp_path)) is not None and found.state == "reading")
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize(("error", "state"), [(BufferFault, "fault"), (BufferFull, "full")])
+async def test_a_fault_is_no_round_and_a_full_disk_is(
+    tmp_path: Path, error: type[BufferFault], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_module, "_EVERY", 0)
+    stop = asyncio.Event()
+    reports: list[str] = []
+
+    class Failing(Numbers):
+        def flush(self) -> None:
+            raise error("the disk says no", Path())
+
+    running = asyncio.create_task(
+        serve(conf_of(tmp_path, 1), "a", lambda buffer: Failing(buffer, 1), stop=stop, report=reports.append)
+    )
+    await until(lambda: (found := sign_of(tmp_path)) is not None and found.state == state)
+    stop.set()
+    await running
+    assert len(reports) == 1 and reports[0].startswith("the disk says no")
+
+
+async def test_what_waits_for_acknowledgements_is_no_reader_that_hangs(tmp_path: Path) -> None:
+    """With `once`, after reading: the sign would grow old."""
+    stop = asyncio.Event()
+    made: list[Numbers] = []
+
+    def make(buffer: DiskBuffer) -> Numbers:
+        made.append(Numbers(buffer, 1))
+        return made[0]
+
+    running = asyncio.create_task(serve(conf_of(tmp_path, 1), "a", make, once=True, stop=stop))
+    await until(lambda: bool(made) and not made[0].left and sign_of(tmp_path) is None)
+    assert not running.done()
+    stop.set()
+    assert (await running).unconfirmed == 1
+
+
+async def test_a_full_buffer_is_told_while_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[str] = []
+    stop = asyncio.Event()
+    monkeypatch.setattr("opentec.adapters.fullness._LASTING", 0.0)
+
+    class Large(Numbers):
+        def step(self) -> bool:
+            while not self.buffer.full:
+                self.buffer.append(f"A;msg='{'x' * 60_000}';END")
+            return False
+
+    conf = conf_of(tmp_path, 1)
+    conf.buffer_max_kb = 512
+    running = asyncio.create_task(serve(conf, "a", Large, stop=stop, report=reports.append))
+    await until(lambda: bool(reports))
+    stop.set()
+    await running
+    assert len(reports) == 1
+    assert reports[0].startswith(f"the buffer {tmp_path / 'buffer'} is full: ")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from opentec.adapters.sign import LifeSign
 from opentec.commands import probe as module
 from opentec.commands import processes
 from opentec.commands.cli import Failure
@@ -172,6 +173,11 @@ class FakeProc:
         lines = f"Name:\ttecad\nvoluntary_ctxt_switches:\t{count}\nnonvoluntary_ctxt_switches:\t0\n"
         (self.folder / "7" / "status").write_text(lines)
 
+    def threads(self, *letters: str) -> None:
+        for number, letter in enumerate(letters, 7):
+            (self.folder / "7" / "task" / str(number)).mkdir(parents=True)
+            (self.folder / "7" / "task" / str(number) / "stat").write_text(f"{number} (tecad) {letter} 1 7 7 0")
+
     def lock(self, file: Path, pid: int = 7) -> None:
         inode = file.stat().st_ino
         lines = [
@@ -249,6 +255,123 @@ def test_a_configuration_that_is_not_right_cannot_be_asked(proc: FakeProc, tmp_p
     wrong.write_text("PolInterval=1\n")
     with pytest.raises(Failure, match="PollInterval"):
         probe_adapter(wrong, 1.0, proc.folder)
+
+
+def test_the_configuration_of_the_other_adapter_is_right_too(
+    proc: FakeProc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nt = tmp_path / "nt.conf"
+    nt.write_text(
+        f"ServerLocation=h\nBufEvtPath={tmp_path}/buffer\nLogSources=/x.jsonl\nPreFilter:Log=Security\n"
+        "NumEventsToCatchUp=0\nPollInterval=0.05\n"
+    )
+    proc.title(f"tecad_nt -c {nt}")
+    turning(proc, monkeypatch)
+    assert probe_adapter(nt, 1.0, proc.folder).status == 0
+    nt.write_text(nt.read_text() + "PolInterval=1\n")
+    with pytest.raises(Failure, match="PollInterval") as wrong:
+        probe_adapter(nt, 1.0, proc.folder)
+    assert "PreFilter" not in str(wrong.value)
+
+
+# what an adapter says of itself
+
+
+class Signing:
+    """An adapter with pid 7 whose buffer is tmp_path/buffer, and its sign of life; `now` in seconds since the boot."""
+
+    def __init__(self, proc: FakeProc, folder: Path, poll: float) -> None:
+        folder.mkdir()
+        (folder / "lock").write_text("7\n")
+        proc.lock(folder / "lock")
+        self.now = 100.0
+        self.life = LifeSign(folder, poll, self.clock)
+        self._proc, self._folder = proc.folder, folder
+
+    def clock(self) -> int:
+        return round(self.now * 1e6)
+
+    def says(self, **values: Any) -> None:
+        self.life.completed(**{"full": False, "waiting": 0, "connected": True} | values)
+        self.life.write()
+
+    def probe(self, path: Path | None = None, after: float = 0.0) -> module.Verdict:
+        clock = lambda: round((self.now + after) * 1e6)  # noqa: E731
+        return probe_adapter(path or self._folder, 2.0, self._proc, clock)
+
+
+@pytest.fixture
+def signing(proc: FakeProc, tmp_path: Path) -> Iterator[Signing]:
+    found = Signing(proc, tmp_path / "buffer", 1.0)
+    yield found
+    found.life.close()
+
+
+def test_an_adapter_that_has_just_started_is_green(signing: Signing) -> None:
+    assert signing.probe() == (0, "the adapter runs, pid 7, no server answers, 0 events in the buffer")
+
+
+def test_what_waits_and_whether_a_server_is_there(signing: Signing, proc: FakeProc, conf: Path) -> None:
+    proc.title(f"tecad_logfile -c {conf}")
+    signing.says(waiting=1)
+    for path in (None, conf):
+        assert signing.probe(path) == (0, "the adapter runs, pid 7, connected, 1 event in the buffer")
+
+
+def test_a_full_buffer_is_green_and_said(signing: Signing) -> None:
+    signing.says(full=True, waiting=500, connected=False)
+    said = "the adapter runs, pid 7, no server answers, 500 events in the buffer, which is full: reading waits until"
+    assert signing.probe() == (0, f"{said} there is room")
+
+
+def test_reading_that_does_not_come_round_is_red(signing: Signing) -> None:
+    signing.says()
+    assert signing.probe(after=10.0).status == 0
+    assert signing.probe(after=14.0) == (1, "the adapter (pid 7) has read nothing for 14 s: its reading hangs")
+
+
+def test_an_interval_of_minutes_is_waited_for(proc: FakeProc, tmp_path: Path) -> None:
+    with Signing(proc, tmp_path / "slow", 120.0).life as life:
+        assert life is not None
+        clock = [lambda seconds=seconds: (100 + seconds) * 1_000_000 for seconds in (360, 361)]
+        assert [probe_adapter(tmp_path / "slow", 2.0, proc.folder, each).status for each in clock] == [0, 1]
+
+
+def test_why_nothing_is_read(signing: Signing, proc: FakeProc) -> None:
+    signing.life.failed()
+    signing.life.write()
+    assert "its buffer cannot be written; its messages say why" in signing.probe(after=14.0).text
+    signing.says()
+    proc.threads("S", "D")
+    assert signing.probe(after=14.0).text.endswith("14 s: a thread of it waits for a disk")
+    assert signing.probe().status == 0, "for a moment every thread may"
+
+
+def test_a_stopped_adapter_is_red_whatever_it_says(signing: Signing, proc: FakeProc) -> None:
+    proc.state("T")
+    assert "stopped by a signal" in signing.probe().text
+
+
+def test_a_sign_of_another_boot_is_none(signing: Signing) -> None:
+    """The loop is looked at, which does not turn here, and the timeout is not long enough to tell."""
+    assert signing.probe(after=-1.0) == (0, "the adapter runs, pid 7")
+
+
+def test_the_sign_of_a_buffer_in_memory(signing: Signing, proc: FakeProc, tmp_path: Path) -> None:
+    memory = tmp_path / "memory.conf"
+    memory.write_text("ServerLocation=h\nNodeName=n\nLogSources=/x\nBufferEvents=MEMORY_ONLY\nPollInterval=3\n")
+    proc.title(f"tecad_logfile -c {memory}")
+    assert signing.probe(memory).text == "the adapter runs, pid 7", "its files may not be looked at"
+    hidden = tmp_path / "tecad_logfile.x1"
+    (tmp_path / "buffer").rename(hidden)
+    files = proc.folder / "7" / "fd"
+    files.mkdir()
+    (files / "0").symlink_to("/dev/null")
+    (files / "1").symlink_to("/var/log/lock")
+    assert signing.probe(memory).text == "the adapter runs, pid 7", "no such file is open"
+    (files / "2").symlink_to(hidden / "lock")
+    signing.says(waiting=3)
+    assert "3 events in the buffer" in signing.probe(memory).text
 
 
 def test_a_real_lock_is_found_without_taking_it(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_an_adapter_from_start_to_stop(adapter: Agent, tmp_path: Path) -> None:
     assert adapter("start") == SUCCESS, adapter.said
     assert adapter("start") == SUCCESS
     assert adapter("monitor") == SUCCESS, adapter.said
-    pid = int((tmp_path / "buffer" / "lock").read_text())
+    pid = int((tmp_path / "buffer" / "lock").read_text().split()[0])
     os.kill(pid, signal.SIGSTOP)
     assert adapter("monitor") == GENERIC and "stopped by a signal" in adapter.said
     assert adapter("stop", stop_timeout=1) == SUCCESS

@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from opentec.adapters.conf import AdapterConf
+from opentec.adapters.fullness import Fullness
+from opentec.adapters.sign import LifeSign
 from opentec.eif.buffer import DiskBuffer
-from opentec.eif.errors import BufferFault
+from opentec.eif.errors import BufferFault, BufferFull
 from opentec.eif.reading import Buffered
 from opentec.eif.sender import AckedSender
 
@@ -92,13 +94,15 @@ async def serve(
         )
         stop_sending = asyncio.Event()
         sending = asyncio.create_task(sender.run(stop_sending))
-        reading = asyncio.create_task(_read(conf, adapter, buffer, sender, once, stop, wait, report))
+        sign = LifeSign(buffer.path, conf.poll_interval)
+        reading = asyncio.create_task(_read(conf, adapter, buffer, sender, sign, once, stop, wait, report))
         try:
             # the end of either one is the end of both: a sender that died must not go unnoticed
             await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 await sending
             unread = await reading
+            sign.close()  # nothing is left to read: what waits for acknowledgements is no reader that hangs
             if once and not unread and not stop.is_set():
                 await _drain(sender, stop, sending, wait)
                 await _settle(conf, adapter, buffer, report)
@@ -106,6 +110,7 @@ async def serve(
             stop_sending.set()
             reading.cancel()
             await asyncio.gather(reading, sending, return_exceptions=True)
+            sign.close()
             adapter.close()
         return Outcome(adapter.counters, sender.counters.rejected, buffer.pending, unread)
 
@@ -115,6 +120,7 @@ async def _read(
     adapter: Reading[object],
     buffer: DiskBuffer,
     sender: AckedSender,
+    sign: LifeSign,
     once: bool,
     stop: asyncio.Event,
     wait: float | None,
@@ -123,21 +129,31 @@ async def _read(
     """Read until `stop`, or with `once` until nothing is left; True when `wait` seconds in vain came before that."""
     problem = ""
     rounds = 0
+    fullness = Fullness(conf, buffer, sender, report)
     acked, moved = buffer.acked, monotonic()
     while not stop.is_set():
         rounds += 1
+        now = no_room = ""
         try:
             more = adapter.step()
-            await asyncio.to_thread(adapter.flush)
+            await sign.during(adapter.flush)
             if not more or rounds % SAVE_EVERY == 0:
-                await _settle(conf, adapter, buffer, report)
-            now = ""
+                await _settle(conf, adapter, buffer, report, sign.during)
+        except BufferFull as error:
+            more, now, no_room = False, str(error), str(error)
         except BufferFault as error:
             more, now = False, str(error)  # what was appended stays in memory, and the next round tries again
-        if now and now != problem:
-            report(now)
+            if now != problem:
+                report(now)
         problem = now
         sender.wake()
+        full = fullness.look(no_room)
+        if problem and not no_room:
+            sign.failed()
+        else:
+            sign.completed(full=full, waiting=buffer.pending, connected=sender.server is not None)
+        if sign.due:
+            await sign.during(sign.write)
         stands = not more and buffer.acked == acked and bool(problem or buffer.full)
         if not stands:
             acked, moved = buffer.acked, monotonic()
@@ -158,17 +174,23 @@ async def _read(
             async with asyncio.timeout(pause):
                 await stop.wait()
     with contextlib.suppress(BufferFault):
-        await asyncio.to_thread(adapter.flush)
-        await _settle(conf, adapter, buffer, report)
+        await sign.during(adapter.flush)
+        await _settle(conf, adapter, buffer, report, sign.during)
     return False
 
 
-async def _settle(conf: AdapterConf, adapter: Reading[object], buffer: DiskBuffer, report: Report) -> None:
+async def _settle(
+    conf: AdapterConf,
+    adapter: Reading[object],
+    buffer: DiskBuffer,
+    report: Report,
+    on_disk: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
+) -> None:
     """Save the positions. What is buffered in memory only must have been acknowledged before."""
     if conf.buffering != "YES" and buffer.pending:
         return
     try:
-        await asyncio.to_thread(adapter.save)
+        await on_disk(adapter.save)
     except OSError as error:
         report(f"the positions cannot be saved: {error}; after a restart events are sent again, and noticed")
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
 
 from opentec.commands import processes
 from opentec.commands.cli import Debug, Directory, Failure, Json, Node, Status, say, say_json, visible
+
+if TYPE_CHECKING:
+    from opentec.adapters.conf import AdapterConf
+    from opentec.adapters.sign import Sign
+    from opentec.events.errors import SourceErrors
 
 _REASONS: Final = 3  # reasons of a red line; more would not fit
 _LINE: Final = 400  # characters of a line, as much as cluster managers keep
@@ -152,41 +157,100 @@ def judge(report: dict[str, Any], asked: list[str], standby: bool) -> Verdict:
 # -- adapters ---------------------------------------------------------------------------------------------------------
 
 
-def probe_adapter(path: Path, timeout: float, proc: Path = Path("/proc")) -> Verdict:
-    """An adapter by its configuration file, or by its BufEvtPath: does it run, and does its loop turn?
+def probe_adapter(
+    path: Path, timeout: float, proc: Path = Path("/proc"), clock: Callable[[], int] | None = None
+) -> Verdict:
+    """An adapter by its configuration file, or by its BufEvtPath: does it run, and does it read?
 
-    A loop that polls gives up the processor at least once in every PollInterval. Where the timeout is shorter than two
-    of them, only that the process is there and is not stopped is looked at.
+    It writes when it last read into the lock file of its buffer (`opentec.adapters.sign`); `clock` is the boot clock of
+    that. Where it writes none, as one of an older version, only that its loop turns is looked at: a loop that polls
+    gives up the processor at least once in every PollInterval. That takes two of them; where the timeout is shorter,
+    only that the process is there and is not stopped is looked at.
     """
-    poll = 1.0
+    from opentec.adapters.sign import read_sign
+    from opentec.ha.clock import boottime_us
+
+    poll, lock = 1.0, path / "lock"
     if path.is_dir():
-        pid = _holder(path / "lock", proc)
+        pid = _holder(lock, proc)
     else:
-        poll = _poll_interval(path)
+        poll, buffer = _settings(path)
         pid = _titled(path.absolute(), proc)
-    if pid is None:
-        return Verdict(Status.REFUSED, f"no adapter runs for {path}")
-    state = _state(proc, pid)
-    if state is None:
+        if pid is not None:
+            lock = buffer / "lock" if buffer is not None else _lock_in_memory(proc, pid)
+    state = _state(proc, pid) if pid is not None else None
+    if pid is None or state is None:
         return Verdict(Status.REFUSED, f"no adapter runs for {path}")
     if state in ("T", "t"):
         return Verdict(Status.FAILED, f"the adapter (pid {pid}) is stopped by a signal or a debugger")
+    sign = read_sign(lock, pid)
+    if sign is not None:
+        silent = ((clock or boottime_us)() - sign.round) / 1e6
+        if silent >= 0:  # else it is of another boot
+            return judge_sign(sign, silent, pid, waits=_waits_for_disk(proc, pid))
     patience = 2 * poll
     if patience < timeout and not _turns(proc, pid, patience):
         return Verdict(Status.FAILED, f"the adapter (pid {pid}) shows no sign of life for {patience:g} s")
     return Verdict(Status.OK, f"the adapter runs, pid {pid}")
 
 
-def _poll_interval(conf: Path) -> float:
+def judge_sign(sign: Sign, silent: float, pid: int, waits: bool) -> Verdict:
+    """The verdict on what an adapter says of itself. `silent`: seconds since its last round of reading; `waits`:
+    whether a thread of it waits for a disk right now.
+
+    A full buffer is green: a restart of the adapter would not make room.
+    """
+    if silent > sign.patience:
+        why = {
+            "disk": "it waits for the disk of its buffer",
+            "fault": "its buffer cannot be written; its messages say why",
+        }.get(sign.state, "a thread of it waits for a disk" if waits else "its reading hangs")
+        return Verdict(Status.FAILED, f"the adapter (pid {pid}) has read nothing for {silent:.0f} s: {why}")
+    waiting = f"{sign.waiting} event{'' if sign.waiting == 1 else 's'} in the buffer"
+    server = "connected" if sign.connected else "no server answers"
+    full = ", which is full: reading waits until there is room" if sign.state == "full" else ""
+    return Verdict(Status.OK, f"the adapter runs, pid {pid}, {server}, {waiting}{full}")
+
+
+def _settings(conf: Path) -> tuple[float, Path | None]:
+    """PollInterval in seconds, and the folder of the disk buffer; None for a buffer in memory."""
     from opentec.adapters.conf import read_conf
     from opentec.events.errors import SourceErrors
 
     try:
-        return read_conf(conf).poll_interval
+        try:
+            found = read_conf(conf)
+        except SourceErrors as errors:
+            found = _nt_settings(conf, errors)
     except SourceErrors as error:
         raise Failure(str(error), Status.USAGE) from error
     except OSError as error:
         raise Failure(f"{error.filename or conf}: {error.strerror}", Status.USAGE) from error
+    return found.poll_interval, found.buffer_path if found.buffering == "YES" else None
+
+
+def _nt_settings(conf: Path, errors: SourceErrors) -> AdapterConf:
+    """A file that is not right for the logfile adapter may be one of the NT adapter. Raises SourceErrors of the one
+    that it is nearer to."""
+    from opentec.adapters.nt.conf import read_nt_conf
+    from opentec.events.errors import SourceErrors
+
+    try:
+        return read_nt_conf(conf, node="any").common  # the name may be given when the adapter starts
+    except SourceErrors as others:
+        raise (others if len(others.errors) < len(errors.errors) else errors) from None
+
+
+def _lock_in_memory(proc: Path, pid: int) -> Path:
+    """The lock file of a buffer in memory: its folder has a name that only the adapter knows. A path that does not
+    exist where none is found, or may not be looked for."""
+    with suppress(OSError):
+        for entry in (proc / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                file = entry.readlink()
+                if file.name == "lock" and file.parent.name.startswith("tecad_"):
+                    return file
+    return proc / str(pid) / "no-lock"
 
 
 def _titled(conf: Path, proc: Path) -> int | None:
@@ -208,7 +272,8 @@ def _titled(conf: Path, proc: Path) -> int | None:
 def _holder(lock: Path, proc: Path) -> int | None:
     """Who holds the flock of a file. Trying to take it would refuse an adapter that starts in this moment."""
     try:
-        inode, named = lock.stat().st_ino, lock.read_text().strip()  # the adapter writes its process id there
+        inode = lock.stat().st_ino
+        named = lock.read_text("ascii", "replace").partition("\n")[0].strip()  # the adapter's process id
     except FileNotFoundError:
         return None
     for line in (proc / "locks").read_text().splitlines():
@@ -227,6 +292,14 @@ def _state(proc: Path, pid: int) -> str | None:
     except (OSError, IndexError):
         return None
     return None if state in ("Z", "X") else state
+
+
+def _waits_for_disk(proc: Path, pid: int) -> bool:
+    """Whether a thread is in uninterruptible sleep."""
+    tasks = proc / str(pid) / "task"
+    with suppress(OSError):
+        return any(_state(tasks, int(task.name)) == "D" for task in tasks.iterdir())
+    return False
 
 
 def _turns(proc: Path, pid: int, seconds: float) -> bool:
