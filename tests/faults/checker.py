@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.faults.plans import PLAIN, REPEATS, Fate, Plan, pair, subject
 STORED, DROPPED, REJECTED, FAILED, FIRED = 1, 2, 3, 4, 7
 _SHOWN = 20
 _OWN = ("TEC_Start", "TEC_Failover")
+_MANY = 20  # programs of which some must have come to their end, whatever died
 _WANTED = {Fate.COUNTED: DROPPED, Fate.REJECTED: REJECTED}
 
 
@@ -283,9 +284,11 @@ class Checker:
                 verdict.problems.append(f"{sent.sender.name} was greeted by epochs without a notice: {sorted(unknown)}")
 
     def _read_programs(self, connection: sqlite3.Connection) -> None:
-        """Programs run at most once: one row of the outbox for each event, one new file at most."""
+        """Programs run at most once: one row of the outbox for each event, one new file at most, and one if done."""
         verdict = self._verdict
-        of_position = Counter(position for (position,) in connection.execute("SELECT position FROM outbox"))
+        statuses: dict[int, list[str]] = defaultdict(list)
+        for position, status in connection.execute("SELECT position, status FROM outbox"):
+            statuses[position].append(status)
         for sent in self._sent.values():
             numbers = [number for number in sent.positions if sent.plan.fate(number) is Fate.PROGRAM]
             if not numbers:
@@ -294,12 +297,17 @@ class Checker:
             files = Counter(path.name.partition(".")[0] for path in folder.iterdir())
             for number in numbers:
                 name = f"{sent.sender.name}-{number}"
-                rows = sum(of_position[at] for at in sent.positions[number])
+                found = [status for at in sent.positions[number] for status in statuses[at]]
+                rows = len(found)
                 verdict.programs += files[name]
+                if files[name] < found.count("done"):
+                    verdict.lost.append(f"the program of {name} is done, and did not run")
                 if files[name] > 1 or rows > 1:
                     verdict.doubled.append(f"the program of {name} ran {files[name]} times, {rows} rows in the outbox")
                 if rows < 1 and any(self._outcomes.get(at) for at in sent.positions[number]):
                     verdict.lost.append(f"the program of {name} is not in the outbox")
+            if len(numbers) >= _MANY and not any("done" in statuses[at] for n in numbers for at in sent.positions[n]):
+                verdict.problems.append(f"none of {len(numbers)} programs of {sent.sender.name} is done")
 
     def _read_repository(self, connection: sqlite3.Connection, finished: bool) -> None:
         verdict = self._verdict

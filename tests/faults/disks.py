@@ -48,6 +48,8 @@ def _inflict(name: str, folder: Path, count: int, chance: random.Random, say: Sa
             for shim in shims.values():
                 shim.set()
             hits += met
+            if not met:
+                result.bad.append(f"fault {number} met no call")
             stage.mend(90)
             stage.progresses()
             moved = stage.epoch() - epoch
@@ -56,8 +58,6 @@ def _inflict(name: str, folder: Path, count: int, chance: random.Random, say: Sa
 
         result.faults = each(count, say, name, one)
         result.more = {"hits": hits, "restarts": stage.restarts}
-        if not hits:
-            result.bad.append("no call met the fault")
         result.verdict = stage.finish()
     return result
 

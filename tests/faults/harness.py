@@ -135,8 +135,9 @@ class Cluster:
     ) -> None:
         """`code`: a checkout of another version, whose commands and servers are run.
 
-               `disk_limit`: by default nobody gives way for a slow disk, which a busy machine may well have.
-        `host`: where nodes listen."""
+        `disk_limit`: by default nobody gives way for a slow disk, which a busy machine may well have. `host`: where
+        nodes listen.
+        """
         self.host = host
         self.directory = (folder / "tec").resolve()
         self.ports = {node: free_port() for node in nodes}

@@ -115,6 +115,7 @@ class LogView:
         end = len(data) if segment.length is None else segment.length
         if end > len(data):
             self.problems.append(f"{segment.path.name} is sealed at {end} and holds {len(data)}")
+            end = len(data)
         seed = crc32(struct.pack("<Q", segment.salt))
         at = 0
         while at + _RECORD.size <= end:

@@ -48,9 +48,9 @@ class Instance:
             connection.close()
 
 
-def _fired(cluster: Cluster) -> int:
+def _count(cluster: Cluster, what: str) -> int:
     with closing(sqlite3.connect(f"file:{cluster.repository}?mode=ro", uri=True, timeout=10)) as connection:
-        return int(connection.execute("SELECT count(*) FROM event WHERE \"class\" = 'Load_Rang'").fetchone()[0])
+        return int(connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0])
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
     with Cluster(folder) as cluster:
         cluster.start()
-        senders = [(sender(cluster, name, plan), plan) for name, plan in PLANS.items()]
+        (folder / "ran").mkdir()
+        wanted = {**PLANS, "programs": plans.programs(str(folder / "ran"))}
+        senders = [(sender(cluster, name, plan), plan) for name, plan in wanted.items()]
         with Load([one for one, _ in senders]) as load:
             assert load.finish()
-        wait_for("both timers have fired", lambda: _fired(cluster) == 2)
+        wait_for("both timers have fired", lambda: _count(cluster, "event WHERE \"class\" = 'Load_Rang'") == 2)
+        wait_for("all programs are done", lambda: _count(cluster, "outbox WHERE status = 'done'") == 40)
         cluster.stop()
         yield Instance(cluster.directory, senders)
 
@@ -80,13 +83,13 @@ def test_a_sound_instance(instance: Instance) -> None:
     verdict = instance.check()
     assert verdict.sound, verdict
     assert verdict.summary() == {
-        "acked": 200,
-        "recorded": 200,
-        "stored": 40 + 8 + 40 + 36 + 40,
+        "acked": 240,
+        "recorded": 240,
+        "stored": 40 + 8 + 40 + 36 + 40 + 40,
         "counted": 32,
         "rejected": 4,
         "closed": 20,
-        "programs": 0,
+        "programs": 40,
         "remembered": 40,
         "lines": 0,
         "waiting": 0,
@@ -112,6 +115,7 @@ SLOTS = "UPDATE event SET slots = json_set(slots"
 DERIVED = "\"class\" = 'Load_Tenth'"
 RANG = "\"class\" = 'Load_Rang'"
 WOKEN = f"(SELECT eid FROM event WHERE {an_event('state', 20)} AND \"class\" = 'Load_State')"
+PROGRAM = f"(SELECT position FROM event WHERE {an_event('programs', 3)})"
 POSITION = f"(SELECT position FROM event WHERE {an_event('plain', 7)})"
 
 
@@ -177,6 +181,9 @@ POSITION = f"(SELECT position FROM event WHERE {an_event('plain', 7)})"
         ),
         (["DELETE FROM event WHERE \"class\" = 'TEC_Start'"], "problems", "epoch 1 posted 0 notices"),
         ([f"UPDATE outcome SET disposition = 2 WHERE position = {POSITION}"], "problems", "disposition 2, 1 expected"),
+        (["UPDATE outbox SET status = 'waiting'"], "problems", "none of 40 programs of programs is done"),
+        ([f"DELETE FROM outbox WHERE position = {PROGRAM}"], "lost", "the program of programs-3 is not in the outbox"),
+        ([f"UPDATE outbox SET position = {PROGRAM}"], "doubled", "the program of programs-3 ran 1 times, 40 rows"),
         (["UPDATE repository SET position = position - 1"], "problems", "the repository stopped at"),
         (["UPDATE repository SET position = position + 1"], "problems", "the repository stands at"),
     ],
@@ -186,6 +193,24 @@ def test_a_repository_that_was_tampered_with(instance: Instance, statements: lis
     verdict = instance.check()
     assert not verdict.sound
     assert any(what in item for item in getattr(verdict, kind)), verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "what"),
+    [
+        (Path.unlink, "lost", "the program of programs-3 is done, and did not run"),
+        (lambda path: (path.parent / "programs-3.again").touch(), "doubled", "the program of programs-3 ran 2 times"),
+    ],
+)
+def test_a_program_that_left_no_file_or_two(
+    instance: Instance, tmp_path: Path, change: Callable[[Path], None], kind: str, what: str
+) -> None:
+    sender, plan = instance.senders.pop()
+    shutil.copytree(Path(plan.text("", 1).partition("template='")[2]).parent, tmp_path / "ran")
+    instance.senders.append((sender, plans.programs(str(tmp_path / "ran"))))
+    assert instance.check().sound
+    change(next((tmp_path / "ran").glob("programs-3.*")))
+    assert any(what in item for item in getattr(instance.check(), kind))
 
 
 def _cut(log: bytearray, records_at: int) -> None:

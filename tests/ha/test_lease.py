@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -65,15 +67,14 @@ def test_a_race_lost_at_the_link_itself(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_claimant_that_slept_through_many_epochs_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leases = [claim(tmp_path, n) for n in range(9)]
+    for number in range(9):
+        claim(tmp_path, number).release()
     gc(tmp_path, keep=2)
     looks = iter([[1], [2, *epochs.numbers(tmp_path)]])
     monkeypatch.setattr(epochs, "numbers", lambda _directory: next(looks))
     # number 2 is free again, but 9 holds
     assert Lease.claim(tmp_path, "brown", [], 1) is None
     assert names(tmp_path) == ["epoch.8", "epoch.9"]
-    for held in leases:
-        held.release()
 
 
 def test_a_draft_that_was_cleared_away_is_a_lost_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +196,8 @@ def test_gc_removes_the_oldest_and_what_belongs_to_them(tmp_path: Path) -> None:
     leases = [claim(tmp_path, n) for n in range(6)]
     for name in ("stopped.2", "clean.5", "switch.1", "stopped.x", "note.1", ".claim.1.dead"):
         (tmp_path / name).touch()
+    for held in leases[:-1]:
+        fcntl.flock(held.fileno(), fcntl.LOCK_UN)  # as if they had ended
     assert gc(tmp_path, keep=3) == [1, 2, 3]
     assert names(tmp_path) == ["clean.5", "epoch.4", "epoch.5", "epoch.6", "note.1", "stopped.x"]
     assert gc(tmp_path, keep=0) == [4, 5]
@@ -203,6 +206,18 @@ def test_gc_removes_the_oldest_and_what_belongs_to_them(tmp_path: Path) -> None:
     for held in leases:
         held.release()
     assert gc(tmp_path, keep=9) == []
+
+
+def test_gc_leaves_a_holder_that_is_not_dead_and_all_behind_it(tmp_path: Path) -> None:
+    """It may keep the database locked: whoever waits for it must be able to say who that is, and to fence it."""
+    for number in range(1, 8):
+        epochs.path_of(tmp_path, number).touch()
+    frozen = os.open(epochs.path_of(tmp_path, 3), os.O_RDWR)
+    fcntl.flock(frozen, fcntl.LOCK_EX)
+    assert gc(tmp_path, keep=2) == [1, 2]
+    assert epochs.numbers(tmp_path) == [3, 4, 5, 6, 7]
+    os.close(frozen)
+    assert gc(tmp_path, keep=2) == [3, 4, 5]
 
 
 def test_gc_of_an_empty_directory(tmp_path: Path) -> None:
@@ -279,3 +294,15 @@ def test_the_clock_counts_microseconds() -> None:
     first = boottime_us()
     assert first > 0
     assert 0 <= boottime_us() - first < 60_000_000
+
+
+def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the draft, which is not there, cannot be removed: that must not hide what was wrong."""
+
+    def refuse(*_arguments: object, **_options: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(LeaseDirectoryError, match="cannot be claimed: Read-only file system"):
+        Lease.claim(tmp_path, "black", [], 0)

@@ -101,6 +101,15 @@ def test_without_locks_a_death_is_seen_as_a_hang(tmp_path: Path, held: Lease, cl
     assert pass_time(watch, clock, PRESET.ttl_us + 200_000) == ["no beat for 3.2 s"]
 
 
+def test_without_locks_a_server_that_was_stopped_starts_at_once(tmp_path: Path, held: Lease, clock: FakeClock) -> None:
+    watch = Watch(tmp_path, "brown", PRESET, trust_locks=False, clock=clock)
+    marks.mark_stopped(tmp_path, 1)
+    assert pass_time(watch, clock, PRESET.ttl_us + 200_000) == []
+    assert marks.clear_stopped(tmp_path)
+    decision = watch.decide()
+    assert decision is not None and (decision.expect, decision.reason) == (1, "stopped and started")
+
+
 def test_a_stopped_server_rests(tmp_path: Path, watch: Watch, held: Lease, clock: FakeClock) -> None:
     marks.mark_stopped(tmp_path, 1)
     held.release()
@@ -143,6 +152,7 @@ def test_marks_belong_to_their_epoch(tmp_path: Path, held: Lease) -> None:
     assert not marks.stopped(tmp_path)
     assert not marks.ended_cleanly(tmp_path, 2)
     second.release()
+    held.release()
     gc(tmp_path, keep=1)
     assert not marks.ended_cleanly(tmp_path, 1)
 

@@ -377,6 +377,35 @@ async def test_a_program_is_claimed_once_and_its_end_recorded(context: Context) 
         await rule.call("batch", encoded(Batch(200, 300, outbox=[OutboxRow("p3", 200, None, "program", "{}")])))
 
 
+async def test_what_a_task_process_claims_while_it_is_replaced_is_interrupted(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody runs it, and nobody says so, until the next one starts."""
+    async with dispatching(context) as tec, rule_process(context) as (rule, _):
+        dispatch = tec.work("dispatch")
+        old = await RpcClient.connect(context.runtime / "dispatch.sock")
+        await old.call("task-hello")
+        before = dispatch._task
+        await rule.call("batch", encoded(Batch(0, 200, outbox=[OutboxRow("p1", 100, None, "program", "{}")])))
+        locked, claim = asyncio.Event(), dispatch._repository.claim_outbox
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            await locked.wait()
+            return await claim(*arguments, **options)
+
+        monkeypatch.setattr(dispatch._repository, "claim_outbox", slow)
+        claiming = asyncio.ensure_future(old.call("task-claim", room(1)))
+        await until(lambda: dispatch._claims.locked())
+        new = await RpcClient.connect(context.runtime / "dispatch.sock")
+        greeting = asyncio.ensure_future(new.call("task-hello"))
+        await until(lambda: dispatch._task is not before)
+        locked.set()
+        assert [item[0] for item in await claiming] == ["p1"]
+        assert [item[0] for item in await greeting] == ["p1"]
+        old.close()
+        new.close()
+
+
 async def test_programs_of_a_dispatch_that_died_are_interrupted(context: Context) -> None:
     async with dispatching(context) as tec:
         async with rule_process(context) as (rule, _):

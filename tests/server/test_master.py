@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -64,6 +65,11 @@ def claimed(told: Told, **options: Any) -> Master:
     return master
 
 
+def with_disk_limit(master: Master, seconds: float) -> None:
+    section = master._config.ha.model_copy(update={"disk_limit": seconds})
+    master._config = master._config.model_copy(update={"ha": section})
+
+
 def test_the_rule_base_of_a_status_is_the_one_at_work(context: Context) -> None:
     master = Master(context.instance, context.config, context.node, context.rule_base, [], lambda word: None)
     assert master._rule_base_at_work() == context.rule_base.content_hash[:12], "a standby would begin with it"
@@ -97,6 +103,22 @@ async def test_a_second_node_stands_by_until_the_lease_is_free(told: Told, monke
     assert master._context.rule_base is bases[0]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_free_lock_counts_as_configured(told: Told, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
+    class Looked(Exception):
+        pass
+
+    def watch(*_: object, trust_locks: bool, **more: object) -> None:
+        raise Looked(trust_locks)
+
+    monkeypatch.setattr(module, "Watch", watch)
+    master = told.master()
+    section = master._config.ha.model_copy(update={"trust_locks": trusted})
+    master._config = master._config.model_copy(update={"ha": section})
+    with pytest.raises(Looked, match=str(trusted)):
+        await master._stand_by()
+
+
 async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
     told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,9 +138,19 @@ async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
     monkeypatch.setattr(epochs, "numbers", away)
     await until(lambda: looks > 3)
     monkeypatch.setattr(epochs, "numbers", numbers)
+    claim, claims = Lease.claim, 0
+
+    def refused(*arguments: Any, **options: Any) -> Lease | None:
+        nonlocal claims
+        claims += 1
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Lease, "claim", refused)
     holder.release()
+    await until(lambda: claims > 3)
+    monkeypatch.setattr(Lease, "claim", claim)
     assert await asyncio.wait_for(standing, 20)
-    assert caplog.text.count("Stale file handle") == 1
+    assert caplog.text.count("Stale file handle") == 1 and caplog.text.count("Read-only file system") == 1
 
 
 async def test_a_directory_that_cannot_be_read_refuses_the_start_with_the_reason(
@@ -210,6 +242,43 @@ def test_giving_up(told: Told, kind: str, status: int, monkeypatch: pytest.Monke
     assert epochs.holder_dead(epochs.read(told.instance.ha, 1)) == (kind == "demote")
     assert ended == ([pytest.approx(0.5)] if kind == "demote" else [None])
     assert told.words == ([{"state": "failed", "reason": "a reason"}] if kind == "fatal" else [])
+    assert (master._supervisor is None) == (kind == "demote"), "the end of the run waits for no process that is left"
+
+
+async def test_who_gives_way_waits_for_no_process(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for a hung disk ends when that answers, which may be never."""
+    master = told.master()
+    waited: list[float | None] = []
+    monkeypatch.setattr(Supervisor, "start_all", lambda self: None)
+    monkeypatch.setattr(Supervisor, "end_all", lambda self, patience=None: waited.append(patience) or [7])
+
+    def hang(self: Supervisor) -> None:
+        raise GiveUp("demote", "the disk hangs")
+
+    monkeypatch.setattr(Supervisor, "watch", hang)
+    assert await asyncio.wait_for(master.run(), 60) == EXIT_GAVE_WAY
+    assert waited == [pytest.approx(0.5)]
+
+
+@pytest.mark.parametrize("limit", [0, 0.5])
+async def test_a_slow_lease_is_a_reason_only_where_slowness_is(
+    told: Told, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    master, moments = claimed(told), iter(range(0, 10**9, 3_000_000))
+    with_disk_limit(master, limit)
+    monkeypatch.setattr(module, "boot_us", lambda: next(moments))
+    beats = 0
+
+    def beat(self: Lease) -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 3:
+            raise LeaseLost(1)
+
+    monkeypatch.setattr(Lease, "beat", beat)
+    with pytest.raises(GiveUp) as error:
+        await master._beating()
+    assert (error.value.kind, beats) == (("demote", 1) if limit else ("superseded", 3))
 
 
 @pytest.mark.parametrize(("asked", "mark"), [("stop", "stopped.1"), ("node", "switch.1")])
@@ -223,11 +292,23 @@ async def test_a_stop_drains_and_leaves_its_mark(
 
     monkeypatch.setattr(Supervisor, "end_all", lambda self: None)
     monkeypatch.setattr(Supervisor, "drain", drain)
-    master._asked_to_stop(asked)
-    master._asked_to_stop("other")  # the first word counts
+    own: Any = SimpleNamespace(is_own=True)
+    await master._handle(own, "stop", "node" if asked == "node" else None)
+    await master._handle(own, "stop", "node")  # the first word counts
+    assert (told.instance.ha / "stopped.1").exists() == (asked == "stop"), "before anything is ended"
     assert await master._end() == 0
     assert (told.instance.ha / mark).exists() and master._stop.is_set()
     assert "the next start processes them" in caplog.text
+
+
+async def test_a_stop_that_cannot_be_marked_is_refused(told: Told) -> None:
+    """Else it would be a failover: the standby sees the lease free and no mark."""
+    master = claimed(told)
+    master._lease.directory = told.instance.ha / "none"  # type: ignore[union-attr]
+    own: Any = SimpleNamespace(is_own=True)
+    with pytest.raises(Refused, match="not stopped, since a standby would take over: .*No such file or directory"):
+        await master._handle(own, "stop", None)
+    assert not master._stop.is_set()
 
 
 async def test_a_beat_that_fails_gives_way_in_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,6 +577,7 @@ async def test_a_standby_keeps_the_active_rule_base_compiled(told: Told, monkeyp
 
 async def test_a_renewal_that_takes_too_long_gives_way(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     master = claimed(told)
+    with_disk_limit(master, 0.5)
     times = iter([0, 2_100_000])
     monkeypatch.setattr(module, "boot_us", lambda: next(times))
     with pytest.raises(GiveUp, match=r"renewing the lease took 2\.1 s: the disk hangs") as error:

@@ -148,13 +148,18 @@ def holder_here(file: EpochFile) -> bool:
 def gc(directory: Path, keep: int = KEEP) -> list[int]:
     """Remove all but the newest `keep` epoch files, oldest first, with their marks and drafts of dead claimants.
 
-    For the holder of the lease. Gives the epochs that were removed. Raises LeaseDirectoryError.
+    Ends at the first whose holder is not dead: it may keep the database locked, and its file says who that is; and a
+    stale holder must never see its successor's file go before its own. For the holder of the lease. Gives the epochs
+    that were removed. Raises LeaseDirectoryError.
     """
     found = numbers(directory)
-    gone = found[: max(0, len(found) - max(1, keep))]
-    oldest = found[len(gone)] if found else 0
-    for epoch in gone:
+    gone: list[int] = []
+    for epoch in found[: max(0, len(found) - max(1, keep))]:
+        if not holder_dead(EpochFile(epoch, path_of(directory, epoch))):
+            break
         path_of(directory, epoch).unlink(missing_ok=True)
+        gone.append(epoch)
+    oldest = found[len(gone)] if found else 0
     for entry in list(directory.iterdir()):
         kind, _, number = entry.name.partition(".")
         old_mark = kind in MARKS and number.isdecimal() and int(number) < oldest

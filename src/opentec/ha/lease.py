@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -117,7 +118,8 @@ class Lease:
                 "offer hard links and flock"
             ) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # on a file system that cannot be written, this must not hide what was wrong
+                draft.unlink(missing_ok=True)
 
     def _born(self, draft: Path, expect: int) -> bool:
         try:

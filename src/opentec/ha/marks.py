@@ -2,7 +2,7 @@
 
 And of a node that gave its epoch up by itself: gaveway.N, why; left.N, which of its processes wait for a disk still.
 
-A mark belongs to its epoch: the next one begins without any. They are durable when the functions return.
+A mark belongs to its epoch: the next one begins without any. An operator's are durable when the functions return.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def _write(directory: Path, name: str, text: str) -> None:
         draft.rename(directory / name)
         _sync(directory)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise LeaseDirectoryError(
             f"{directory / name}: {error.strerror}; check the instance directory's mount, owner and free space"
         ) from error

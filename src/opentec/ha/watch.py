@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from opentec.ha import marks
 from opentec.ha.clock import boottime_us
 from opentec.ha.epochs import EpochFile, holder_dead, newest
 from opentec.ha.lease import Preset
+
+_READY_US: Final = 500_000  # what a node that stands by needs at most to claim: it looks about twenty times a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,21 @@ class Watch:
         *,
         trust_locks: bool = True,
         version: int | None = None,
+        alone: bool = False,
         clock: Callable[[], int] = boottime_us,
     ) -> None:
-        """`trust_locks` is False where flock does not work between the nodes; then death is seen as a hang is.
+        """`trust_locks` is False where flock does not work between the nodes: then death and a planned move are seen as
+        a hang is, and only a server that was stopped is known to have ended.
 
         `version` is that of what this node would write; from a holder that wrote a higher one it does not take over.
+        `alone`: this node is being started and found nobody at work, so of the epoch that it finds it does not leave
+        the lease for the time to live to a node that may not run at all, but only for as long as one needs that does.
         """
         self._directory, self._node, self._preset = directory, node, preset
         self._trust_locks, self._version, self._clock = trust_locks, version, clock
         self.newer: EpochFile | None = None  # the holder that this node is too old to take over from
+        self.undecided = False  # a node that starts `alone` may still become the server: it does not stand by yet
+        self._alone, self._first = alone, (0, 0)  # the epoch that was found, and its counter
         self._seen: tuple[int, int] | None = None
         self._since = self._looked = clock()
         self._free: tuple[int, int] | None = None  # epoch, since when its lock is free
@@ -53,6 +62,10 @@ class Watch:
         if current is None:
             return Decision(0, "no server has run here", None)
         away, self._looked = now - self._looked, now
+        if not self._first[0]:
+            self._first = (current.number, current.counter)
+        # where locks prove nothing, only a beat says that somebody is at work
+        self.undecided = self._alone and not self._trust_locks and self._first == (current.number, current.counter)
         self.newer = current if self._version is not None and current.version > self._version else None
         if self.newer is not None:
             return None
@@ -61,7 +74,10 @@ class Watch:
             self._seen, self._since = (current.number, current.counter), now
         if (self._directory / f"stopped.{current.number}").exists():
             return None
-        if self._trust_locks and holder_dead(current):
+        if not self._trust_locks:
+            if marks.ended_cleanly(self._directory, current.number):
+                return Decision(current.number, "stopped and started", current)
+        elif holder_dead(current):
             return self._claim_free(current, now)
         silent = now - self._since
         if silent > self._preset.ttl_us:
@@ -74,6 +90,9 @@ class Watch:
         wanted = marks.switch_requested(self._directory, current.number)
         another = wanted is not None and (wanted != self._node if wanted else current.node == self._node)
         # a planned switch gives the node that was meant the time to live; if that one is dead, any will do
-        if another and now - self._free[1] <= self._preset.ttl_us:
+        starts = self._alone and current.number == self._first[0]
+        patience = min(_READY_US, self._preset.ttl_us) if starts else self._preset.ttl_us
+        if another and now - self._free[1] <= patience:
+            self.undecided = starts
             return None
         return Decision(current.number, "lock free", current)

@@ -59,6 +59,7 @@ class Dispatch:
         self._repository: Repository
         self._rpc = RpcServer(context.runtime / "dispatch.sock", self._handle, gone=self._gone)
         self._turn = asyncio.Lock()
+        self._claims = asyncio.Lock()  # between what a task process claims and the hello of the next one
         self._rule: Peer | None = None
         self._connection = 0
         self._task: Peer | None = None
@@ -250,10 +251,7 @@ class Dispatch:
             case "event-by-eid":
                 return await self._retried(self._repository.event_row, int(argument))
             case "task-hello":
-                self._task = peer
-                # those that dispatch found itself have not been reported yet
-                untold, self._untold = self._untold, []
-                return untold + await self._retried(self._repository.interrupt_outbox, self._context.epoch, _now())
+                return await self._task_hello(peer)
             case "task-claim":
                 return await self._claim(peer, argument)
             case "task-run":
@@ -282,19 +280,32 @@ class Dispatch:
             # a question that cannot be answered must not end the one writer of the repository
             raise Refused(f"{operation} cannot be answered: {error}") from error
 
+    async def _task_hello(self, peer: Peer) -> list[OutboxTask]:
+        """A new task process: what the one before it had claimed is interrupted, and told to this one."""
+        self._task = peer
+        # a claim of the one before may still wait for the repository: what it gets must be interrupted as well
+        async with self._claims:
+            # those that dispatch found itself have not been reported yet
+            untold, self._untold = self._untold, []
+            found: list[OutboxTask] = await self._retried(
+                self._repository.interrupt_outbox, self._context.epoch, _now()
+            )
+            return untold + found
+
     async def _claim(self, peer: Peer, argument: dict[str, Any]) -> list[OutboxTask]:
-        if peer is not self._task:
-            raise Refused("a newer task process has taken over")
-        claimed: list[OutboxTask] = await self._retried(
-            self._repository.claim_outbox,
-            argument["limit"],
-            self._context.epoch,
-            self._context.node,
-            _now(),
-            forwards=argument["forwards"],
-            room=argument["room"],
-        )
-        return claimed
+        async with self._claims:
+            if peer is not self._task:
+                raise Refused("a newer task process has taken over")
+            claimed: list[OutboxTask] = await self._retried(
+                self._repository.claim_outbox,
+                argument["limit"],
+                self._context.epoch,
+                self._context.node,
+                _now(),
+                forwards=argument["forwards"],
+                room=argument["room"],
+            )
+            return claimed
 
     async def _run_task(self, peer: Peer, argument: Any) -> str:
         """An operator asks for a task; gives the id of its row. The user is the socket's."""

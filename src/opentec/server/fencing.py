@@ -22,7 +22,6 @@ from opentec.server.child import Context
 from opentec.server.progress import Trouble, Word, boot_us
 
 _log = logging.getLogger("dispatch")
-_OLDER: Final = 8  # earlier epochs whose holder may still sit on the database's lock
 _FIRST_PAUSE: Final = 1.0  # seconds until a command that failed is asked again; doubled each time
 _LONGEST_PAUSE: Final = 30.0
 # seconds that the lock may stay when the command has said that the writer is gone: a cluster file system takes its time
@@ -50,7 +49,9 @@ class Fencing:
 
         Never waits for the fencing command, so that the caller goes on trying: the lock may be released meanwhile.
         """
-        for number in range(self._context.epoch - 1, max(0, self._context.epoch - _OLDER), -1):
+        for number in reversed(await asyncio.to_thread(epochs.numbers, self._context.instance.ha)):
+            if number >= self._context.epoch:
+                continue
             try:
                 file = epochs.read(self._context.instance.ha, number)
                 # its process may stand by by now, or serve this very epoch: beginning anew keeps pid and start time

@@ -27,7 +27,7 @@ from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
 from opentec.log.segments import bytes_between
 from opentec.rim.schema import SCHEMA_VERSION
-from opentec.server import hooks, report
+from opentec.server import hooks, leaving, report
 from opentec.server.child import Context
 from opentec.server.config import Config
 from opentec.server.errors import Refused, ServerError
@@ -99,11 +99,10 @@ class Master:
         self._warnings = report.warnings_of(instance, config)
         self._disk_trouble = ""  # of a node that stands by
         self._disk_looked, self._disk_excused = boot_us(), 0
-        self._too_old = ""  # the same
+        self._too_old = ""  # to take over from the node at work
         self._warm_at = 0
         self._stop = asyncio.Event()
         self._stop_kind = ""
-        self._failure: GiveUp | None = None
         self._child_died = asyncio.Event()
         self._rpc = RpcServer(instance.runtime(node) / "master.sock", self._handle)
 
@@ -135,7 +134,8 @@ class Master:
 
     async def _stand_by(self) -> bool:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
-        watch = Watch(self._instance.ha, self._node, self._preset, version=SCHEMA_VERSION)
+        trusted = self._config.ha.trust_locks
+        watch = Watch(self._instance.ha, self._node, self._preset, trust_locks=trusted, version=SCHEMA_VERSION)
         not_before = boot_us() + int(self._cool_off * 1e6)
         trial = Trial(self._config.disks(self._instance), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
         try:
@@ -152,13 +152,11 @@ class Master:
             try:
                 if self._state == "standby":
                     self._tell_systemd()
-                    with contextlib.suppress(OSError):  # it is tried again at the next look
-                        marks.forget_left(self._instance.ha, self._node)
                     self._try_disks(trial)
                     self._keep_warm()
                 ended = self._look(watch, not_before)
                 trouble = ""
-            except LeaseDirectoryError as error:
+            except (LeaseDirectoryError, OSError) as error:
                 if self._state != "standby":
                     raise ServerError(str(error)) from error
                 # storage that is away for a moment must not cost the standby
@@ -179,11 +177,12 @@ class Master:
 
     def _keep_warm(self) -> None:
         """Have the active rule base compiled before it is needed; what fails here is told when it matters."""
-        if self._load_rule_base is None or boot_us() < self._warm_at:
+        if boot_us() < self._warm_at:
             return
         self._warm_at = boot_us() + _WARM_US
         with contextlib.suppress(OSError, ServerError):
-            if not self._is_warm():
+            marks.forget_left(self._instance.ha, self._node)
+            if self._load_rule_base is not None and not self._is_warm():
                 self._rule_base = self._load_rule_base()
                 _log.info("rule base %s (%s) is loaded", self._rule_base.name, self._rule_base.content_hash[:12])
 
@@ -310,7 +309,9 @@ class Master:
                     raise GiveUp("demote", f"the lease cannot be renewed: {error}") from error
             else:
                 took = boot_us() - begun
-                if took > self._preset.step_down_us and not hooks.unsafe("no-self-demotion"):
+                # a disk_limit of 0, as of a single node, says that slowness is no reason to give way
+                bounded = self._config.disk_limit and not hooks.unsafe("no-self-demotion")
+                if bounded and took > self._preset.step_down_us:
                     raise GiveUp("demote", f"renewing the lease took {took / 1e6:.1f} s: the disk hangs")
             await asyncio.sleep(self._preset.beat_us / 1e6)
 
@@ -398,18 +399,15 @@ class Master:
         if not drained:
             _log.warning("stopped with events waiting in the log: the next start processes them")
         self._supervisor.end_all()
-        if self._stop_kind == "stop":
-            marks.mark_stopped(self._instance.ha, self._lease.epoch)
-        elif marks.switch_requested(self._instance.ha, self._lease.epoch) is None:
+        if self._stop_kind != "stop" and marks.switch_requested(self._instance.ha, self._lease.epoch) is None:
             marks.request_switch(self._instance.ha, self._lease.epoch)
         return 0
 
     def _give_up(self, error: GiveUp) -> int:
-        assert self._lease is not None and self._supervisor is not None
-        _log.error("%s: %s", error.kind, error.reason)
-        self._failure = error
+        assert self._supervisor is not None
         if error.kind == "demote":
             return self._give_way(error.reason)
+        _log.error("%s: %s", error.kind, error.reason)
         self._supervisor.end_all()
         if error.kind == "superseded":
             return EXIT_REJOIN
@@ -420,10 +418,9 @@ class Master:
         """Let the standby have the lease now: a process that waits for a hung disk ends only when that answers."""
         assert self._lease is not None and self._supervisor is not None
         left = self._supervisor.end_all(patience=(self._preset.ttl_us - self._preset.step_down_us) / 2e6)
-        marks.mark_gave_way(self._instance.ha, self._lease.epoch, reason)
-        if left:
-            marks.mark_left(self._instance.ha, self._lease.epoch, self._node, left)
-        self._lease.release()
+        self._supervisor = None  # nobody waits for what is left: it ends when its disk answers
+        leaving.give_way(self._lease, self._node, reason, left)
+        _log.error("demote: %s", reason)  # not before: the log's disk may be the one that hangs
         if left:
             _log.error("still waiting for the disk, and killed: pid %s", ", ".join(map(str, left)))
         return EXIT_GAVE_WAY
@@ -437,6 +434,8 @@ class Master:
             case "status":
                 return self.status()
             case "stop":
+                if argument != "node" and self._lease is not None:
+                    leaving.mark_stopped(self._lease)
                 self._asked_to_stop("node" if argument == "node" else "stop")
                 return os.getpid()
         raise Refused(f"the master has no operation {operation!r}")

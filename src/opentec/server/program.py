@@ -11,6 +11,7 @@ import shutil
 import signal
 import stat
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -98,7 +99,7 @@ async def run_program(
                 env=dict(environment),
                 cwd=directory,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_die_with_parent, os.getpid()),
             )
         except (OSError, ValueError) as error:
             return Ended(None, f"cannot run {argv[0]}: {_why_not_started(error)}", False)
@@ -177,5 +178,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
         os.killpg(process.pid, number)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died between the fork and the call
+        os._exit(1)
