@@ -136,12 +136,12 @@ async def test_a_dropped_event_is_found_through_an_index(repository: Repository,
 async def test_outcomes_are_pruned_in_several_transactions(repository: Repository) -> None:
     rows = [OutcomeRow(n, Disposition.DROPPED) for n in range(PRUNE_ROWS + 10)]
     await repository.commit(Batch(before=0, after=10**6, outcomes=rows), 1)
-    assert await repository.prune_outcomes(PRUNE_ROWS + 5, 1) == PRUNE_ROWS + 5
+    assert [await repository.prune_step(PRUNE_ROWS + 5, 1) for _ in range(2)] == [True, False]
     assert [left.position for left in await repository.outcomes(0, 10**6)] == list(
         range(PRUNE_ROWS + 5, PRUNE_ROWS + 10)
     )
     with pytest.raises(Superseded):
-        await repository.prune_outcomes(10**6, 2)
+        await repository.prune_step(10**6, 2)
 
 
 async def test_counts(repository: Repository) -> None:

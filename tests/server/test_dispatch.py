@@ -127,7 +127,7 @@ async def test_a_hello_waits_for_the_commit_under_way_though_its_sender_is_dead(
             sent = dying.start("batch", storing(1, before=0, after=100))
             await begun.wait()
         await asyncio.gather(sent, return_exceptions=True)
-        await until(lambda: tec.work("dispatch")._rule is None)
+        await until(lambda: tec.processes["dispatch"].peers[0].closed)
         successor = asyncio.ensure_future(tec.ask("dispatch", "rule-hello"))
         await until(lambda: len(tec.processes["dispatch"].peers) == 2)
         gate.set()

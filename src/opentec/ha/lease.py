@@ -166,7 +166,7 @@ class Lease:
         return self._descriptor
 
     def forget(self) -> None:
-        """In a forked child: close the inherited descriptor. The lock stays with the holder. Harmless when repeated."""
+        """Close the descriptor and let the lock be. Harmless when repeated."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

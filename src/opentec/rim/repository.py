@@ -95,20 +95,11 @@ class Repository(Queries, Outbox):
         """Keep the numbers of the active classes' SEVERITY and STATUS (tec.md 2.1), for queries and TEC's views."""
         await self._whole(self._set_enumerations(severities, statuses, epoch))
 
-    async def prune_outcomes(self, before_position: int, epoch: int) -> int:
-        """Delete the outcomes of positions below `before_position`; gives how many there were.
-
-        In transactions of PRUNE_ROWS rows, between which batches get their turn.
-        """
-        total = 0
-        while True:
-            deleted = await self._whole(self._prune(before_position, epoch))
-            total += deleted
-            if deleted < PRUNE_ROWS:
-                return total
-
     async def prune_step(self, before_position: int, epoch: int) -> bool:
-        """One transaction of `prune_outcomes`; True when there may be more to delete."""
+        """Delete outcomes of positions below `before_position`, PRUNE_ROWS at most; True when there may be more.
+
+        One transaction, so that batches get their turn between two. Raises what `commit` raises.
+        """
         return await self._whole(self._prune(before_position, epoch)) >= PRUNE_ROWS
 
     async def close(self) -> None:

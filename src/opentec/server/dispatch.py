@@ -60,7 +60,6 @@ class Dispatch:
         self._rpc = RpcServer(context.runtime / "dispatch.sock", self._handle, gone=self._gone)
         self._turn = asyncio.Lock()
         self._claims = asyncio.Lock()  # between what a task process claims and the hello of the next one
-        self._rule: Peer | None = None
         self._connection = 0
         self._task: Peer | None = None
         self._interrupted: list[str] = []
@@ -225,8 +224,6 @@ class Dispatch:
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def _gone(self, peer: Peer) -> None:
-        if peer is self._rule:
-            self._rule = None
         if peer is self._task:
             self._task = None
 
@@ -324,7 +321,6 @@ class Dispatch:
         """A new connection of the rule process: what is queued is finished, what older connections send is dropped."""
         async with self._turn:
             self._connection += 1
-            self._rule = peer
             peer.data["connection"] = self._connection
             return {
                 "connection": self._connection,

@@ -1,15 +1,16 @@
 """A page of memory that the five processes share: who last ran, and how far each stage is.
 
-Made by the master before it forks. Each word has one writer; a word is eight aligned bytes, so no reader sees half
-of one.
+Made by the master before it forks. A word is eight aligned bytes, so no reader sees half of one, and has one writer at a
+time: its process, or the master between the end of that and the start of the next.
 """
 
 from __future__ import annotations
 
 import mmap
-import time
 from enum import IntEnum
 from typing import Final
+
+from opentec.ha.clock import boottime_us
 
 CHILDREN: Final = ("reception", "rule", "dispatch", "task")
 
@@ -51,7 +52,6 @@ class Word(IntEnum):
     SLOW_SYNC_AT = 32  # and when it ended
     PROBE_SINCE = 33  # a disk is being tried out since; 0 = none is
     REPLAYED = 34  # records processed of what the epoch before left behind
-    REPLAYED_TO = 35  # position up to which they are
     REPLAY_END = 36  # position where that ends
     REPLAY_BYTES = 37  # of records in it; 0 = nothing was left behind
     REPLAYED_BYTES = 38
@@ -91,5 +91,4 @@ class Progress:
         self._words[Word.READY_RECEPTION + child] = int(value)
 
 
-def boot_us() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+boot_us = boottime_us

@@ -190,9 +190,6 @@ class RpcClient:
     async def call(self, operation: str, argument: Any = None) -> Any:
         return await self.start(operation, argument)
 
-    async def drain(self) -> None:
-        await self._writer.drain()
-
     def close(self) -> None:
         self._writer.close()
         self._task.cancel()
