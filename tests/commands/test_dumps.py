@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from opentec.commands.shown import event_text
 from opentec.events.records import Disposition, name_of, position_of
 from opentec.events.text import parse_event
 from opentec.ha.lease import Lease
+from opentec.server.errors import Refused
 from tests.commands.rows import row
 from tests.commands.running import FakeProcess, Runner, lines
 
@@ -155,8 +156,9 @@ def test_a_dumped_event_shows_all_slots(tec: Runner, lease: Lease, process: Proc
     assert out.endswith("\ndrive=C:;\nEND\n\n")
 
 
-def why(tec: Runner, process: Process, answer: Any, *arguments: str) -> Any:
-    process("dispatch", lambda *_: answer)
+def why(tec: Runner, process: Process, answer: Any, *arguments: str, log: Sequence[dict[str, Any]] = ()) -> Any:
+    """`log`: what a page of the log holds, wherever it begins."""
+    process("dispatch", lambda operation, _: {"records": log, "next": None} if operation == "log" else answer)
     return tec("why", *arguments)
 
 
@@ -209,6 +211,50 @@ def test_why_tells_what_happened_to_the_event_later(tec: Runner, lease: Lease, p
         "    rule duplicates/exact, count",
         "      repeat_count of 1772352001.1 is now 1",
     ]
+
+
+def asked(**values: Any) -> dict[str, Any]:
+    """A change, as a page of the log shows it."""
+    return {"position": AT, "class": "CHANGE", "slots": {"status": "ACK"}, "user": "an\x07n"} | values
+
+
+def test_why_says_who_changed_the_event(tec: Runner, lease: Lease, process: Process) -> None:
+    changes = [outcome(Disposition.APPLIED, eid=1), outcome(Disposition.REFUSED, eid=1)]
+    answer = {"outcome": outcome(Disposition.STORED, eid=1), "event": row(1), "later": changes}
+    ran = why(tec, process, answer, "1772352001.1", log=[asked()])
+    assert lines(ran.out)[2:] == [
+        "  later a change by an\\x07n, status=ACK: APPLIED, log rx:2:352",
+        "  later a change by an\\x07n, status=ACK: REFUSED, log rx:2:352",
+    ]
+    shown = json.loads(tec("why", "--json", "1772352001.1").out)
+    assert "user" not in shown
+    assert [(one["user"], one["asked"]) for one in shown["later"]] == [("an\x07n", {"status": "ACK"})] * 2
+
+
+def test_why_of_a_change_says_who_asked(tec: Runner, lease: Lease, process: Process) -> None:
+    found = [asked(user="ann", slots={"status": "CLOSED", "severity": "MINOR"})]
+    ran = why(tec, process, outcome(Disposition.APPLIED), name_of(AT), log=found)
+    assert lines(ran.out)[0] == "change of 1772352001.1 by ann, status=CLOSED, severity=MINOR: APPLIED, log rx:2:352"
+
+
+@pytest.mark.parametrize("found", [[], [asked(position=AT + 8)], [{"position": AT, "class": "TEC_Notice"}]])
+def test_why_where_the_log_is_no_longer_kept(
+    tec: Runner, lease: Lease, process: Process, found: list[dict[str, Any]]
+) -> None:
+    ran = why(tec, process, outcome(Disposition.APPLIED), name_of(AT), log=found)
+    assert lines(ran.out) == ["change of 1772352001.1: APPLIED, log rx:2:352", "  no rule fired"]
+
+
+def test_why_where_the_log_cannot_be_read(tec: Runner, lease: Lease, process: Process) -> None:
+    def answer(operation: str, argument: Any) -> Any:
+        if operation == "log":
+            assert argument == [AT, 1]
+            raise Refused("log cannot be answered")
+        return outcome(Disposition.APPLIED)
+
+    process("dispatch", answer)
+    ran = tec("why", name_of(AT))
+    assert (ran.status, ran.err) == (0, "") and ran.out.startswith("change of 1772352001.1: APPLIED")
 
 
 def test_why_of_what_came_of_a_timer(tec: Runner, lease: Lease, process: Process) -> None:

@@ -35,7 +35,22 @@ def test_an_instance_has_everything_a_server_needs(tec: Runner, tmp_path: Path) 
     assert (config.rule_base_path(instance) / "TEC_CLASSES" / "root.baroc").is_file()
     for folder in ("rx", "ha", "rulebase", "rim", "log"):
         assert stat.S_IMODE((instance.directory / folder).stat().st_mode) & 0o027 == 0, folder
-    assert f"export TEC_DIR={tmp_path / 'new'}" in ran.out
+    assert ran.out.splitlines()[2:5] == [f"  export TEC_DIR={tmp_path / 'new'}", "  tec start", "  tec status"]
+
+
+def test_every_node_is_started(tec: Runner, tmp_path: Path) -> None:
+    one = tec("init", tmp_path / "a b", "--node", "black=127.0.0.1:7001", "--node", "brown=127.0.0.1:7002")
+    assert one.out.splitlines()[2:6] == [
+        f"  export TEC_DIR='{tmp_path / 'a b'}'",
+        "  tec start --node black",
+        "  tec start --node brown",
+        "  tec status",
+    ]
+    two = tec("init", tmp_path / "two", "--node", "black=10.0.0.1:5529", "--node", "hut=[::1]:5529")
+    assert two.out.splitlines()[3:5] == [
+        "  tec start --node black  # on the machine with 10.0.0.1:5529",
+        "  tec start --node hut    # on the machine with [::1]:5529",
+    ]
 
 
 def test_nodes_and_name_are_kept(instance: Instance) -> None:
@@ -50,6 +65,18 @@ def test_repeating_changes_nothing(tec: Runner, instance: Instance) -> None:
     assert "already an instance" in ran.out
     assert {path: path.read_bytes() for path in instance.directory.rglob("*") if path.is_file()} == before
     assert json.loads(tec("init", instance.directory, "--json").out)["made"] is False
+
+
+def test_nodes_with_one_address_are_warned_of(tec: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = ["--node", "black=127.0.0.1:7001", "--node", "brown=127.0.0.1:7001", "--node", "far=10.0.0.1:7001"]
+    said = (
+        "warning: nodes black and brown have one address, 127.0.0.1:7001: while one hangs, the other cannot open the "
+        "port; give each a port of its own\n"
+    )
+    ran = tec("init", tmp_path / "one", *nodes, "--node", "farther=10.0.0.1:7001")
+    assert (ran.status, ran.err) == (0, said)
+    ran = tec("config", "check", "-d", tmp_path / "one")
+    assert (ran.status, ran.err) == (0, said)
 
 
 def test_a_directory_with_something_else_is_refused(tec: Runner, tmp_path: Path) -> None:
@@ -90,6 +117,8 @@ def test_a_repository_without_an_instance_is_not_overwritten(tec: Runner, tmp_pa
         ["--node", "bl ack=host:1"],
         ["--node", "black=host:70000"],
         ["--node", 'black=ho"st:1'],
+        ["--node", "black=http://host:1"],
+        ["--node", "black=127.0.0.1:1,brown=127.0.0.1:2"],
         ["--node", "a=h:1", "--node", "a=h:2"],
         ["--port", "0"],
         ["--name", "no/slash"],
@@ -124,6 +153,15 @@ def test_config_check_names_what_is_wrong(tec: Runner, instance: Instance, text:
     assert ran.status == 1
     assert said in ran.err
     assert json.loads(tec("config", "check", "--json").out)["errors"]
+
+
+def test_config_check_warns_of_a_missing_rule_base(tec: Runner, instance: Instance) -> None:
+    text = instance.config_file.read_text()
+    instance.config_file.write_text(text.replace('# rule_base = "rules"', 'rule_base = "rulez"'))
+    ran = tec("config", "check")
+    folder = instance.directory / "rulez"
+    assert ran.status == 0
+    assert ran.err == f"warning: server.rule_base: there is no folder {folder}; make it, or correct the name\n"
 
 
 def test_config_check_warns_of_a_fencing_program_that_cannot_run(tec: Runner, instance: Instance) -> None:

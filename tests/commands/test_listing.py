@@ -98,6 +98,20 @@ def test_a_wrong_name_is_refused_with_the_servers_words(tec: Runner, lease: Leas
     assert (ran.status, ran.err) == (3, "tec: class 'EVNT' is not defined; did you mean 'EVENT'?\n")
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (["opne"], "no events; did you mean --status OPEN?\n"),
+        (["OPEN", "CLOSD"], "no events; did you mean --status CLOSED?\n"),
+        (["OPEN"], "no events\n"),
+        (["FOR_ANN"], "no events\n"),
+    ],
+)
+def test_a_status_that_no_event_has(tec: Runner, lease: Lease, process: Process, status: list[str], said: str) -> None:
+    process("dispatch", lambda *_: [])
+    assert tec("list", *(word for name in status for word in ("--status", name))).err == said
+
+
 def test_times() -> None:
     at = int(NOW.timestamp())
     assert time_of("90s", NOW) == at - 90

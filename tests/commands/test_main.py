@@ -113,11 +113,46 @@ def test_an_unknown_command_names_the_nearest(tec: Runner) -> None:
     assert "'start'" in ran.err
 
 
-@pytest.mark.parametrize("arguments", [["version"], ["version", "--json"]])
+@pytest.mark.parametrize("early", [["-d", "{}"], ["--dir", "{}"], ["--dir={}"], ["--json", "-d", "{}", "--debug"]])
+@pytest.mark.parametrize(("command", "status"), [("status", 3), ("config check", 0), ("task list", 0)])
+def test_options_of_all_commands_may_stand_before_the_command(
+    tec: Runner, instance: Instance, monkeypatch: pytest.MonkeyPatch, early: list[str], command: str, status: int
+) -> None:
+    monkeypatch.setenv("TEC_DIR", "/nowhere")
+    ran = tec(*(word.format(instance.directory) for word in early), *command.split())
+    assert ran.status == status, ran
+    assert ran.out.startswith("{") == (early[0] == "--json" and command != "task list")
+    assert tec("--node", "brown", "status", "-d", instance.directory).out.splitlines()[1] == "node    brown"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-d", "/x", "strat"], "No such command 'strat'"),
+        (["-d", "/x", "task", "lst"], "No such command 'lst'"),
+        (["-d", "/x", "task"], "Usage: tec task"),
+        (["-d", "/x"], "Usage: tec "),
+        (["-d"], "Usage: tec "),
+        (["-x", "status"], "No such option: -x"),
+    ],
+)
+def test_options_before_no_command(tec: Runner, arguments: list[str], said: str) -> None:
+    ran = tec(*arguments)
+    assert ran.status == 2
+    assert said in ran.out + ran.err
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["version", "--json"], ["--version"]])
 def test_version(tec: Runner, arguments: list[str]) -> None:
     ran = tec(*arguments)
     assert (ran.status, ran.err) == (0, "")
     assert opentec.__version__ in ran.out
+
+
+def test_help_is_a_word_too(tec: Runner) -> None:
+    for arguments in (["help"], ["help", "status"], ["help", "task", "log"]):
+        assert tec(*arguments) == tec(*arguments[1:], "--help")
+    assert tec("help", "strat").status == 2
 
 
 def test_version_json(tec: Runner) -> None:

@@ -63,11 +63,14 @@ def test_tec_names_post_too(tec: Runner, posted: Posted, monkeypatch: pytest.Mon
     assert posted.calls[0][:2] == ([("a", 5529), ("b", 6)], "TEC_Notice;source=TEC;hostname=h;END")
 
 
+HINT = "; `tec status` says how the server is"
+
+
 @pytest.mark.parametrize(
     ("result", "status", "said"),
     [
         (PostResult("rejected", "class 'X' is not defined"), 3, "recorded, but rejected: class 'X' is not defined"),
-        (PostResult("unconfirmed", "tec1:5529: no answer"), 4, "not confirmed: tec1:5529: no answer"),
+        (PostResult("unconfirmed", "tec1:5529: no answer"), 4, f"not confirmed: tec1:5529: no answer{HINT}"),
     ],
 )
 def test_what_did_not_work_is_said(tec: Runner, posted: Posted, result: PostResult, status: int, said: str) -> None:
@@ -76,6 +79,11 @@ def test_what_did_not_work_is_said(tec: Runner, posted: Posted, result: PostResu
     assert (ran.status, ran.err) == (status, said + "\n")
     shown = json.loads(tec("post", "--json", "X", "Y").out)
     assert shown == {"result": result.status, "reason": result.reason, "server": None}
+
+
+def test_of_a_server_elsewhere_its_status_is_not_here(tec: Runner, posted: Posted) -> None:
+    posted.result = PostResult("unconfirmed", "tec1:5529: no answer")
+    assert tec("post", "-S", "tec1", "X", "Y").err == "not confirmed: tec1:5529: no answer\n"
 
 
 def test_plain_mode_is_asked_for_only(tec: Runner, posted: Posted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,16 @@ def test_a_standby_is_4(tec: Runner, lease: Lease, process: Process) -> None:
     assert "node brown   standby" in tec("status").out
 
 
+def test_that_no_other_node_runs_is_said(tec: Runner, lease: Lease, process: Process) -> None:
+    process("master", lambda *_: report())
+    assert "node brown   does not run on this host\n" in tec("status").out
+    lease.release()
+
+
+def test_of_a_stopped_server_the_other_nodes_are_not_listed(tec: Runner, instance: Instance) -> None:
+    assert "node brown" not in tec("status").out
+
+
 def test_the_standby_is_shown_where_the_active_node_is_elsewhere(tec: Runner, lease: Lease, process: Process) -> None:
     process("master", lambda *_: report(node="brown", state="standby", healthy=False), node="brown")
     assert json.loads(tec("status", "--json").out)["node"] == "brown"

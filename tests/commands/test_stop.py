@@ -328,8 +328,11 @@ def test_a_switch_needs_an_active_node_and_a_standby(
     process("master", lambda *_: {"state": "up"})
     ran = tec("switch", "--json")
     assert ran.status == 1
-    assert "no node stands by on this host" in ran.err
+    assert "no node stands by on this host: start it with `tec start --node brown`" in ran.err
+    ran = tec("switch", "--to", "brown")
+    assert ran.status == 1 and "node brown does not stand by on this host: start it with `tec start --node" in ran.err
     assert tec("switch", "--to", "black").out == "node black is active already\n"
     assert json.loads(tec("switch", "--to", "black", "--json").out) == {"active": "black", "switched": False}
-    assert tec("switch", "--to", "blak").status == 2
+    ran = tec("switch", "--to", "blak")
+    assert ran.status == 2 and "its nodes are black, brown; did you mean 'black'?" in ran.err
     lease.release()

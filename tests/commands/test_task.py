@@ -191,18 +191,20 @@ def test_without_a_server_nothing_is_run(tec: Runner, instance: Instance) -> Non
     assert tec("task", "run", "restart", "-e", "x").status == 2
 
 
-def test_the_outbox_is_listed(tec: Runner, lease: Lease, process: Process) -> None:
+def test_the_outbox_is_listed(tec: Runner, lease: Lease, process: Process, instance: Instance) -> None:
     found = [row(), row(kind="forward", name="far", event=None, status="waiting", exit_status=None, finished_at=None)]
     found[1]["output"] = None
     dispatch = process("dispatch", lambda *_: found)
     ran = tec("task", "log")
-    assert (ran.status, ran.err) == (0, "")
+    why = instance.directory / "log/black/tec_task.log"
+    assert (ran.status, ran.err) == (0, f"events wait for another server; if they go on to wait, {why} says why\n")
     assert lines(ran.out) == [
         f"{'ID':32}  ENDED                 EVENT         KIND     NAME     STATUS   EXIT  OUTPUT",
         f"{'ab' * 16}  2026-03-01T08:00:01Z  1772352000.1  task     restart  done     0     started \\x1b[1mnginx",
         f"{'ab' * 16}                                      forward  far      waiting",
     ]
-    assert [json.loads(line) for line in lines(tec("task", "log", "--json").out)] == found
+    ran = tec("task", "log", "--json")
+    assert ([json.loads(line) for line in lines(ran.out)], ran.err) == (found, "")
     tec("task", "log", "1772352000.1", "--status", "done", "-n", "7")
     assert dispatch.calls[-1] == (
         "outbox",
@@ -232,7 +234,9 @@ def test_what_is_not_there(tec: Runner, lease: Lease, process: Process) -> None:
     assert tec("task", "log", "--id", "x").status == 3
     assert tec("task", "log").err == "nothing\n"
     ran = tec("task", "log", "--status", "failde")
-    assert ran.status == 2 and "waiting, claimed, done, failed, interrupted" in ran.err
+    assert ran.status == 2 and "waiting, claimed, done, failed, interrupted; did you mean 'failed'?" in ran.err
+    ran = tec("task", "log", "--status", "zzz")
+    assert ran.status == 2 and ran.err.endswith("failed, interrupted\n")
     assert tec("task", "log", "x").status == 2
 
 

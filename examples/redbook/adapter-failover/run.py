@@ -1,7 +1,5 @@
 """Redbook 4.5.2.2 step 13: BufEvtPath on the shared disk; a node dies with a full buffer, the other one sends it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import Counter
@@ -9,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
+import interpreter  # noqa: F401
 from stage import Adapter, Stage, perform, wait
 
 from opentec.eif.buffer import DiskBuffer

@@ -1,7 +1,5 @@
 """Redbook 4.5: the TEC server in an idle standby cluster, verified before and after black is lost."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess
@@ -11,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
+import interpreter  # noqa: F401
 from stage import Adapter, Server, Stage, perform, wait, wait_acknowledged
 
 from opentec.commands.processes import PROCESSES

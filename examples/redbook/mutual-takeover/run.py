@@ -1,7 +1,5 @@
 """Redbook 4.7: two servers on two nodes, each the other's standby; black dies, comes back, and brown dies."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
@@ -10,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
+import interpreter  # noqa: F401
 from stage import Server, Stage, perform, wait_acknowledged
 
 from tests.faults.client import Load, Sender

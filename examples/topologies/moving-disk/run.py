@@ -1,7 +1,5 @@
 """Two nodes, and a disk that is mounted on one of them at a time: a cold start on the other when the first is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -9,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
-from typing import Protocol
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "redbook"))
 
+import interpreter  # noqa: F401
 from stage import DemoFailed, Server, Stage, perform, wait, wait_acknowledged
 
 from tests.faults.client import Load
@@ -21,7 +20,7 @@ from tests.faults.client import Load
 SIZE = 96 << 20  # bytes of the disk
 
 
-class Disk(Protocol):
+class Disk(typing.Protocol):
     """A disk that one node has at a time. `place` is where a node that has it sees it."""
 
     kind: str

@@ -38,8 +38,8 @@ _CONVERT: Final[dict[Any, Callable[[Any], Any]]] = {
 class _Simple:
     """Stands where typer keeps the check of one parameter."""
 
-    def __init__(self, convert: Callable[[Any], Any], least: float | None) -> None:
-        self._convert, self._least = convert, least
+    def __init__(self, convert: Callable[[Any], Any], least: float | None, most: float | None) -> None:
+        self._convert, self._least, self._most = convert, least, most
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """The value as its type; raises typer.BadParameter."""
@@ -55,6 +55,8 @@ class _Simple:
             raise typer.BadParameter(str(error), ctx=ctx, param=param) from None
         if self._least is not None and converted < self._least:
             raise typer.BadParameter(f"{value} is less than {self._least:g}", ctx=ctx, param=param)
+        if self._most is not None and converted > self._most:
+            raise typer.BadParameter(f"{value} is more than {self._most:g}", ctx=ctx, param=param)
         return converted
 
 
@@ -68,6 +70,7 @@ def simplify(command: Any) -> None:
         annotation = descriptor.annotation
         inner = annotation.__args__[0] if getattr(annotation, "__origin__", None) is list else annotation
         if inner in _CONVERT:
-            parameter._runtime_param = _Simple(_CONVERT[inner], getattr(descriptor.parameter_info, "min", None))
+            least, most = (getattr(descriptor.parameter_info, name, None) for name in ("min", "max"))
+            parameter._runtime_param = _Simple(_CONVERT[inner], least, most)
     for below in getattr(command, "commands", {}).values():
         simplify(below)

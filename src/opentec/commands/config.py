@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import typer
 
 from opentec.commands.cli import Debug, Directory, Json, Status, say, say_json, warn
+
+_LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
+
+
+def same_address(nodes: Mapping[str, str]) -> list[str]:
+    """What is wrong where nodes of one machine share a port. `nodes`: node name -> HOST:PORT.
+
+    Of other addresses than those of one machine nothing can be said: two machines may take turns at one.
+    """
+    users: dict[str, list[str]] = {}
+    for name, address in nodes.items():
+        if address.startswith(_LOOPBACK):
+            users.setdefault(address, []).append(name)
+    return [
+        f"nodes {' and '.join(names)} have one address, {address}: while one hangs, the other cannot open the port; "
+        "give each a port of its own"
+        for address, names in users.items()
+        if len(names) > 1
+    ]
 
 
 def check(directory: Directory = None, json: Json = False, debug: Debug = False) -> None:
@@ -19,7 +41,10 @@ def check(directory: Directory = None, json: Json = False, debug: Debug = False)
     errors: list[str] = []
     warnings: list[str] = []
     try:
-        warnings = fence_warnings(load_config(instance))
+        config = load_config(instance)
+        warnings = fence_warnings(config) + same_address({name: node.listen for name, node in config.nodes.items()})
+        if not (folder := config.rule_base_path(instance)).is_dir():
+            warnings.append(f"server.rule_base: there is no folder {folder}; make it, or correct the name")
     except ConfigError as error:
         errors += str(error).splitlines()
     try:

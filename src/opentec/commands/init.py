@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from opentec.commands.cli import Debug, Failure, Json, Status, say, say_json
+from opentec.commands.cli import Debug, Failure, Json, Status, say, say_json, warn
+from opentec.commands.config import same_address
 from opentec.commands.template import server_toml
+from opentec.server.instance import HOST
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
@@ -52,13 +55,27 @@ def init(
     if not made:
         say(f"{directory} is already an instance; nothing was changed")
         return
-    first = next(iter(nodes))
     say(f"made {directory}: server {name}, " + ", ".join(f"node {key} on {value}" for key, value in nodes.items()))
+    for line in same_address(nodes):
+        warn(f"warning: {line}")
     say("next:")
-    say(f"  export TEC_DIR={directory}")
-    say("  tec start" + (f" --node {first}" if len(nodes) > 1 else ""))
+    say(f"  export TEC_DIR={shlex.quote(str(directory))}")
+    for line in _starts(nodes):
+        say(f"  {line}")
+    say("  tec status")
     say("  tec post -m 'hello' hostname=web1 TEC_Notice TEC")
     say("  tec list")
+
+
+def _starts(nodes: dict[str, str]) -> list[str]:
+    """The command that starts each node; where they are on several machines, each with its address."""
+    if len(nodes) == 1:
+        return ["tec start"]
+    starts = {f"tec start --node {node}": address for node, address in nodes.items()}
+    if len({address.rpartition(":")[0] for address in nodes.values()}) == 1:
+        return list(starts)
+    width = max(map(len, starts))
+    return [f"{start:<{width}}  # on the machine with {address}" for start, address in starts.items()]
 
 
 def _nodes(given: list[str], port: int) -> dict[str, str]:
@@ -70,8 +87,8 @@ def _nodes(given: list[str], port: int) -> dict[str, str]:
         host, _, number = address.rpartition(":")
         if not (equals and _NODE.fullmatch(name) and host and number.isdecimal() and 0 < int(number) < 65536):
             raise Failure(f"--node {text!r}: NAME=HOST:PORT, for example black=127.0.0.1:5529", Status.USAGE)
-        if set(host) & set("\"\\\n\r \t'"):
-            raise Failure(f"--node {text!r}: {host!r} is not a host", Status.USAGE)
+        if not HOST.fullmatch(host):
+            raise Failure(f"--node {text!r}: {host!r} is not a host; each node has a --node of its own", Status.USAGE)
         if name in nodes:
             raise Failure(f"--node {name} is given twice", Status.USAGE)
         nodes[name] = address

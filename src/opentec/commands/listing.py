@@ -11,8 +11,10 @@ import typer
 
 from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, visible, warn
 from opentec.commands.shown import column, key_of, object_of, utc
+from opentec.events.names import nearest
 
 PAGE: Final = 1000
+STATUSES: Final = ("OPEN", "RESPONSE", "ACK", "CLOSED")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _HEAD: Final = ("EVENT", "RECEIVED", "CLASS", "HOST", "SEVERITY", "STATUS", "REPEAT", "MSG")
 _WIDEST: Final = 40  # characters of one column but the last
@@ -77,7 +79,10 @@ def list_events(
             if is_cut and not json:
                 warn("there are more; -n 0 shows all")
         if not shown and not json:
-            warn("no events")
+            # a rule base may have statuses of its own, so another one is not refused
+            asked = [name.upper() for name in status or ()]
+            meant = [near for name in asked if (near := nearest(name, STATUSES)) not in ("", name)]
+            warn("no events" + (f"; did you mean --status {meant[0]}?" if meant else ""))
     raise typer.Exit(Status.OK)
 
 

@@ -81,6 +81,10 @@ _SUBGROUPS: Final = {
 }
 
 
+# options of (nearly) all commands, and of how many words each is
+_COMMON: Final = {"-d": 2, "--dir": 2, "--node": 2, "--json": 1, "--debug": 1}
+
+
 def load(command: str) -> Callable[..., None]:
     """The function of a command of the table; only its own module is imported."""
     module, _, name = COMMANDS[command].partition(":")
@@ -135,9 +139,26 @@ def build(names: Sequence[str]) -> Any:
     return app
 
 
+def _in_order(given: list[str]) -> list[str]:
+    """`tec -d DIR status` as `tec status -d DIR`: options that all commands have may stand before the command, too."""
+    match given:
+        case ["--version", *rest]:
+            return ["version", *rest]
+        case ["help", *rest]:
+            return [*rest, "--help"]
+    at = 0
+    while at < len(given) and (many := _COMMON.get(given[at].partition("=")[0])) is not None:
+        at += 1 if "=" in given[at] else many
+    early, rest = given[:at], given[at:]
+    words = next((count for count in (2, 1) if " ".join(rest[:count]) in COMMANDS), None)
+    if words is None:
+        return rest  # what is wrong is the command, or that there is none
+    return [*rest[:words], *early, *rest[words:]]
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `tec`. Only the command that is asked for is loaded, so that it starts fast."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = _in_order(list(sys.argv[1:] if arguments is None else arguments))
     word = given[0] if given else ""
     wanted = [name for name in COMMANDS if name == word or name.startswith(f"{word} ")]
     run_app(build(wanted or list(COMMANDS)), "tec", given)

@@ -92,7 +92,8 @@ def post(
     elif result.status == "rejected":
         warn(f"recorded, but rejected: {result.reason}")
     elif result.status == "unconfirmed":
-        warn(f"not confirmed: {result.reason}")
+        hint = "; `tec status` says how the server is" if server is None and conf is None else ""
+        warn(f"not confirmed: {result.reason}{hint}")
     raise typer.Exit({"rejected": Status.REFUSED, "unconfirmed": Status.NO_SERVER}.get(result.status, Status.OK))
 
 

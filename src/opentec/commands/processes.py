@@ -43,6 +43,8 @@ def _identify(entry: Path, directory: Path) -> Found | None:
         return None  # a stranger's process with our title is not ours
     parts = [os.fsdecode(part) for part in command.rstrip(b"\0").split(b"\0")]
     pid = int(entry.name)
+    if parts[1:2] == ["-P"]:  # an older version has none
+        del parts[1]
     if parts[1:3] == ["-m", "opentec.server.start"] and parts[3:4] == [str(directory)]:
         return Found(pid, "tec_master", parts[4] if len(parts) > 4 else "")
     name, _, rest = parts[0].partition(" ")

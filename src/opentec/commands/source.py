@@ -103,12 +103,11 @@ def _open_files(instance: Instance) -> Iterator[Files]:
 
 def _context(instance: Instance, config: Any) -> Context:
     """What queries know of a server, made without one."""
-    from opentec.log.segments import recover
     from opentec.server.child import Context
     from opentec.server.progress import Progress, Word
 
     newest, progress = active(instance), Progress()
-    progress[Word.DURABLE] = recover(instance.rx, instance.uuid()).end
+    progress[Word.DURABLE] = instance.log_store().recover().end
     number = newest.number if newest is not None else 0
     return Context(instance, config, newest.node if newest else "", number, progress, _ActiveRuleBase(instance))
 

@@ -191,8 +191,9 @@ def _show(report: Report) -> None:
         more = [("recovery", _recovery(report.get("recovery"))), ("disk", _disk(report.get("disk")))]
         rows += [(label, text) for label, text in more if text]
     for name, other in report["nodes"].items():
-        if name != report["node"] and other != "stopped":
-            rows.append((f"node {name}", other))
+        if name != report["node"] and report["state"] != "stopped":
+            # of a node on another host nothing is known here
+            rows.append((f"node {name}", other if other != "stopped" else "does not run on this host"))
     rows += [("reason", reason) for reason in report["reasons"]]
     rows += [("warning", warning) for warning in report.get("warnings", ())]
     width = max(len(label) for label, _ in rows)

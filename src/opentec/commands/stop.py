@@ -27,7 +27,7 @@ def stop(
         typer.Option("--node", metavar="NODE", help="Stop only this node; the standby takes over.  [default: all]"),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to wait before processes that remain are killed.")
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait before processes that remain are killed.")
     ] = 60.0,
     json: Json = False,
     debug: Debug = False,

@@ -19,7 +19,7 @@ def switch(
     to: Annotated[
         str | None, typer.Option("--to", metavar="NODE", help="Which node.  [default: whichever stands by]")
     ] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long the other node may take.")] = 30.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the other node may take.")] = 30.0,
     directory: Directory = None,
     json: Json = False,
     debug: Debug = False,
@@ -44,8 +44,10 @@ def switch(
     if not ready:
         if len(instance.nodes()) < 2:
             raise Failure(f"{before.node} is the only node of tec_server.toml: there is nobody to hand over to")
+        others = [to] if to is not None else [node for node in instance.nodes() if node != before.node]
         missing = f"node {to} does not stand by" if to is not None else "no node stands by"
-        raise Failure(f"{missing} on this host: start it with `tec start --node NODE`")
+        starts = " or ".join(f"`tec start --node {node}`" for node in others)
+        raise Failure(f"{missing} on this host: start it with {starts}")
     if to is not None:
         marks.request_switch(instance.ha, before.number, to)
     stop_server(instance, before.node, timeout)

@@ -13,6 +13,7 @@ import typer
 from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, visible, warn
 from opentec.commands.shown import utc
 from opentec.events.image import parse_key
+from opentec.events.names import nearest
 from opentec.server.errors import NotRunning
 
 PAGE: Final = 200
@@ -135,14 +136,18 @@ def log(
     Columns: row of the outbox, when it ended (UTC), event, program, task or forward, its name, status, exit status,
     the end of its output. Exit status 3 when there is no such event or row.
     """
+    from opentec.commands.link import active
     from opentec.commands.source import open_source
     from opentec.server.instance import find_instance
 
     if status is not None and status not in _STATUSES:
-        raise Failure(f"--status {status!r}: {', '.join(_STATUSES)}", Status.USAGE)
+        near = nearest(status, _STATUSES)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise Failure(f"--status {status!r}: there are {', '.join(_STATUSES)}{hint}", Status.USAGE)
     wanted = {"event": _key(event), "id": row, "status": status}
-    with open_source(find_instance(directory)) as source:
-        shown = 0
+    instance = find_instance(directory)
+    with open_source(instance) as source:
+        shown, is_held = 0, False
         for page, is_cut in _pages(source, wanted, number):
             if page is None:
                 raise Failure(f"there is no event {event}", Status.REFUSED)
@@ -152,8 +157,13 @@ def log(
             elif page:
                 _print([*([_ROWS] if not shown else []), *map(_cells, page)])
             shown += len(page)
+            is_held = is_held or any(found["kind"] == "forward" and found["status"] in _OPEN for found in page)
             if is_cut and not json:
                 warn("there are more; -n 0 shows all")
+    if is_held and not json:
+        newest = active(instance)
+        path = instance.logs(newest.node if newest is not None else "NODE") / "tec_task.log"
+        warn(f"events wait for another server; if they go on to wait, {path} says why")
     if row is not None and not shown:
         raise Failure(f"there is no row {row} in the outbox; ended ones are kept for tasks.retain_days", Status.REFUSED)
     if not shown and not json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,11 @@ from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, s
 from opentec.commands.shown import column, key_of, object_of
 from opentec.events.image import key_name, parse_key
 from opentec.events.records import Disposition, name_of, parse_position
+from opentec.log.errors import LogError
+from opentec.server.errors import Refused
+
+if TYPE_CHECKING:
+    from opentec.commands.source import Source
 
 _FIRED: Final = ("rule_set", "rule", "actions", "did", "event", "timer", "ended")
 _OF_CHANGES: Final = (Disposition.APPLIED.name, Disposition.REFUSED.name)
@@ -46,12 +51,14 @@ def why(
         else:
             outcome = source.ask("verdict", [position, 0])
             found = {"outcome": outcome, "event": None, "later": []} if outcome is not None else None
-    if found is None:
+        report = report_of(event, found["outcome"], found["event"], found["later"]) if found is not None else None
+        for one in (report, *report["later"]) if report is not None else ():
+            one |= _asked(source, one)
+    if report is None:
         raise Failure(
             f"no outcome of {event} is known: it does not exist, waits for its commit, or is older than what is kept",
             Status.REFUSED,
         )
-    report = report_of(event, found["outcome"], found["event"], found["later"])
     if json:
         say_json(report)
     else:
@@ -74,6 +81,20 @@ def report_of(name: str, outcome: list[Any], row: list[Any] | None, later: Seque
         "later": [report_of(name_of(other[0]), other, None) for other in later],
         "slots": object_of(row) if row is not None else None,
     }
+
+
+def _asked(source: Source, report: dict[str, Any]) -> dict[str, Any]:
+    """Of a change: who asked for what, as the log has it; nothing where the log is no longer kept."""
+    if report["disposition"] not in _OF_CHANGES:
+        return {}
+    position = parse_position(report["position"])
+    try:
+        records = source.ask("log", [position, 1])["records"]
+    except (Refused, LogError):
+        return {}
+    if not records or records[0]["position"] != position or "user" not in records[0]:
+        return {}
+    return {"user": records[0]["user"], "asked": records[0]["slots"]}
 
 
 def _rules(rules: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -115,7 +136,7 @@ def _subject(report: dict[str, Any]) -> str:
     if _is_trace(report):
         return "change of what is traced"
     if report["disposition"] in _OF_CHANGES:
-        return f"change of {report['event']}"
+        return f"change of {report['event']}{_by(report)}"
     slots = report["slots"]
     return str(report["event"]) + (f" {slots['class']} ({slots['status']})" if slots else "")
 
@@ -128,8 +149,16 @@ def _is_trace(report: dict[str, Any]) -> bool:
 def _cause(later: dict[str, Any]) -> str:
     """What made an event change, before the colon."""
     if later["disposition"] in _OF_CHANGES:
-        return " a change"
+        return f" a change{_by(later)}"
     return "" if later["disposition"] == Disposition.FIRED.name else f" {later['event']}"
+
+
+def _by(change: dict[str, Any]) -> str:
+    """Who asked for a change, and for what; "" where that is not known."""
+    if "user" not in change:
+        return ""
+    asked = ", ".join(f"{name}={value}" for name, value in change["asked"].items())
+    return visible(f" by {change['user']}, {asked}")
 
 
 def _show_rules(report: dict[str, Any], indent: str) -> None:
