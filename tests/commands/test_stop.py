@@ -293,6 +293,26 @@ def test_a_switch_stops_waits_and_stands_by(
     assert started.calls == [("daemon", "black")]
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_a_switch_that_is_refused_leaves_no_request(
+    tec: Runner, instance: Instance, lease: Lease, process: Process, host: Host, released: bool
+) -> None:
+    """A later death in this epoch is no planned switch. Where the lease is free already, the request has to stay."""
+    host.node("black")
+    host.node("brown")
+
+    def refuse(operation: str, argument: Any) -> Any:
+        if released:
+            lease.release()
+        raise Refused("not now")
+
+    process("master", refuse)
+    process("master", lambda *_: {"state": "standby"}, node="brown")
+    ran = tec("switch", "--to", "brown")
+    assert ran.status == 3 and "not now" in ran.err
+    assert marks.switch_requested(instance.ha, lease.epoch) == ("brown" if released else None)
+
+
 def test_a_switch_that_nobody_takes_says_so(
     tec: Runner, instance: Instance, lease: Lease, process: Process, host: Host, started: Started
 ) -> None:

@@ -50,7 +50,13 @@ def switch(
         raise Failure(f"{missing} on this host: start it with {starts}")
     if to is not None:
         marks.request_switch(instance.ha, before.number, to)
-    stop_server(instance, before.node, timeout)
+    try:
+        stop_server(instance, before.node, timeout)
+    except Exception:
+        # whoever dies in this epoch later on dies, and hands nothing over
+        if not epochs.holder_dead(before):
+            marks.clear_switch(instance.ha, before.number)
+        raise
     try:
         now_active = _wait(instance, ready, timeout)
     except Failure as failed:
