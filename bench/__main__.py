@@ -49,7 +49,10 @@ def main() -> int:
         rounds = 1 if quick else arguments.rounds
         figures = gap_bench.main(arguments.dir, rounds=rounds, waiting=waiting, backlog=arguments.backlog)
         print(json.dumps(figures) if arguments.json else gap_bench.render(figures))
-        return 0
+        missed = gap_bench.missed(figures) if arguments.check else []
+        for text in missed:
+            _say(text)
+        return 1 if missed else 0
     rounds, seconds, faults = (1, 2.0, 1) if quick else (arguments.rounds, arguments.seconds, arguments.faults)
     selectors = list(SELECTORS)
     if problem := durable_rules_problem():
@@ -86,7 +89,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one short round and one fault of each kind: under a minute"
     )
-    parser.add_argument("--check", action="store_true", help="rules, default, tester: fail where a cost is too high")
+    parser.add_argument(
+        "--check", action="store_true", help="gap, rules, default, tester: fail where a gap or a cost is too high"
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="interleaved rounds (default 3)")
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of one load (default 8)")
     parser.add_argument("--faults", type=int, default=10, metavar="N", help="kills, and as many hangs (default 10)")
@@ -109,7 +114,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dir", default="/var/tmp", metavar="DIR", help="on the disk to measure (default /var/tmp)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
+    found = parser.parse_args()
+    if found.part == "gap" and found.check and not (found.rounds or found.quick):
+        parser.error("gap --check: with --rounds 0 no gap is measured; take --rounds 1 or more")
+    return found
 
 
 def _round(folder: Path, selectors: list[str], seconds: float, number: int, rounds: int) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""One fault of nearly every kind on one server, one after the other: the plan in two minutes, for every change."""
+"""One fault of nearly every kind on one server, one after the other: the plan in two minutes, for every change.
+
+With disk_limit 0: no node gives way because a disk is slow or hangs, which would be a second fault behind the first.
+That one does is in test_guards.py.
+"""
 
 from __future__ import annotations
 

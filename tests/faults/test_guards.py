@@ -273,7 +273,7 @@ def test_each_trouble_turns_status_red_and_green_again(tmp_path: Path) -> None:
         try:
             writer.execute("BEGIN IMMEDIATE")  # nothing waits: it is noticed all the same
             wait_for(
-                "a stuck transaction", lambda: "another process holds the repository's write lock" in reasons(cluster)
+                "a locked repository", lambda: "another process holds the repository's write lock" in reasons(cluster)
             )
             assert cluster.tec("status").returncode == 1
             hand.deliver(cluster.servers[0], LATE)
@@ -290,6 +290,80 @@ def _stop() -> Any:
     import signal
 
     return signal.SIGSTOP
+
+
+def asked(cluster: Cluster, *probe: str) -> int:
+    """The exit status of a probe of black."""
+    return cluster.tec("probe", "--node", "black", "--timeout", "20", *probe).returncode
+
+
+def test_a_transaction_that_does_not_end_is_red(tmp_path: Path) -> None:
+    pause = Pause(tmp_path, "dispatch.checked", "black")
+    settings = {"supervision": {"transaction_after": 1, "stuck_after": 120}}
+    # a paused process must not be taken for a hung one
+    with Cluster(tmp_path, hang_after=120, settings=settings) as cluster, Hand() as hand:
+        cluster.start("black", pause.word)
+        cluster.wait_up()
+        pause.arm()
+        hand.deliver(cluster.servers[0], LATE)
+        pause.wait_reached()
+        wait_for("a transaction that does not end", lambda: causes(cluster) == ["transaction"])
+        done = cluster.tec("status", "--json")
+        found = json.loads(done.stdout)
+        (cause,) = found["causes"]
+        assert done.returncode == 1 and not found["healthy"]
+        assert "a transaction of the repository has not ended for" in found["reasons"][0]
+        assert cause["code"] == "transaction" and cause["since"] > 1 and cause["restart"]
+        assert (asked(cluster, "--live"), asked(cluster, "--startup")) == (1, 0), "a restart ends it; the port is open"
+        pause.release()
+        cluster.wait_up()
+        assert cluster.tec("status").returncode == 0
+        cluster.stop()
+        verdict = check(cluster.directory, [hand.promise])
+        assert verdict.sound and verdict.stored == LATE, verdict
+
+
+def test_a_backlog_that_only_grows_is_red(tmp_path: Path) -> None:
+    """Commits are kept away while events come, as by a repository that is too slow for them."""
+    pause = Pause(tmp_path, "dispatch.before-commit", "black")
+    settings = {"supervision": {"growing_after": 10, "stuck_after": 120}}
+    words = "x" * 1000
+    growing = Sender([], lambda number: f"Load_Event;sender=hand;number={number};msg='{words}';END", "hand")
+    with Cluster(tmp_path, hang_after=120, settings=settings) as cluster, Hand(promise=growing) as hand:
+        cluster.start("black", pause.word)
+        cluster.wait_up()
+        hand.greet(cluster.servers[0])
+        pause.arm()
+
+        def send(count: int) -> None:
+            first, last = growing.produced + 1, growing.produced + count
+            hand.send(first, last)
+            assert hand.acknowledged(last)
+
+        send(LATE)
+        pause.wait_reached()
+        begun = time.monotonic()
+        wait_for("it has waited for long enough", lambda: _waits(cluster) and time.monotonic() > begun + 12)
+        assert causes(cluster) == [], "a small backlog is none that grows"
+        for _ in range(11):
+            send(100)
+        wait_for("a backlog that only grows", lambda: causes(cluster) == ["growing"])
+        done = cluster.tec("status", "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == 1 and not found["healthy"] and found["waiting_bytes"] > 1 << 20
+        assert "the log grows faster than it is worked off: 1." in found["reasons"][0]
+        assert (asked(cluster, "--live"), asked(cluster)) == (0, 1), "no restart makes it faster"
+        pause.release()
+        cluster.wait_up()
+        assert cluster.tec("status").returncode == 0
+        cluster.stop()
+        verdict = check(cluster.directory, [growing])
+        assert verdict.sound and verdict.stored == LATE + 1100, verdict
+
+
+def _waits(cluster: Cluster) -> bool:
+    status = cluster.status("black")
+    return bool(status and status["waiting_bytes"])
 
 
 def test_a_refused_rule_base_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The examples for Pacemaker, keepalived and Kubernetes: what can be checked here of what cannot be run here."""
+"""The examples for Pacemaker, keepalived and Kubernetes: what can be checked here of what cannot be run here.
+
+That their probe lines say the right thing of a real pair is in tests/acceptance/test_probe_lines.py.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
-import yaml
 
 from opentec.commands.main import build
 from tests.faults.harness import ROOT
+from tests.packaging import crm
+from tests.packaging.probes import KEEPALIVED, KUBERNETES, container, keepalived_line, manifests
 
 PACKAGING = ROOT / "packaging"
 TEC = Path(sys.executable).parent / "tec"
-SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 EXAMPLES = sorted((PACKAGING / "pacemaker").glob("*.crm"))
-KEEPALIVED = (PACKAGING / "keepalived" / "keepalived.conf").read_text()
-MANIFEST = PACKAGING / "kubernetes" / "opentec.yaml"
 
 
 def known_options(command: str) -> set[str]:
@@ -60,42 +60,51 @@ def test_no_example_goes_without_fencing(example: Path) -> None:
     assert "stonith-enabled=true" in text and "fencing_topology" in text and "stonith-enabled=false" not in text
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can show the agents to crmsh in a namespace")
-@pytest.mark.skipif(shutil.which("crm", path=SBIN) is None, reason="crmsh is not installed")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_crmsh_takes_the_example(tmp_path: Path, example: Path) -> None:
-    agents = tmp_path / "resource.d" / "opentec"
-    shutil.copytree(PACKAGING / "ocf", agents)
-    cib = tmp_path / "cib.xml"
-    cib.write_text(subprocess.run(["cibadmin", "--empty"], capture_output=True, text=True, check=True).stdout)
-    folder = "/usr/lib/ocf/resource.d"
-    steps = (
-        f"mount -t overlay overlay -o lowerdir={agents.parent}:{folder} {folder} && "
-        f"crm configure load update {example} && crm_verify -x {cib}"
-    )
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", steps],
-        env={**os.environ, "CIB_file": str(cib), "PATH": SBIN, "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
-    assert 'provider="opentec"' in cib.read_text()
+class TestCrmsh:
+    pytestmark = crm.needed
+
+    def test_crmsh_takes_the_example(self, tmp_path: Path, example: Path) -> None:
+        done = crm.load(tmp_path, example.read_text())
+        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert 'provider="opentec"' in (tmp_path / "cib.xml").read_text()
+
+    def test_crmsh_takes_its_optional_parts(self, tmp_path: Path, example: Path) -> None:
+        text = crm.with_optional_parts(example.read_text())
+        assert text.count("\nprimitive senders ocf:pacemaker:ping") == 1
+        done = crm.load(tmp_path, text)
+        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
+        cib = (tmp_path / "cib.xml").read_text()
+        assert 'attribute="pingd"' in cib
+        if example.name == "opentec.crm":
+            assert 'hours="1-4"' in cib
+
+    def test_crmsh_takes_a_head_start(self, tmp_path: Path, example: Path) -> None:
+        """What the comment of opentec.crm advises."""
+        text = example.read_text().replace("dc-deadtime=5s", "dc-deadtime=5s priority-fencing-delay=3s")
+        text = re.sub(r"^(group .*)$", r"\1 meta priority=10", text, flags=re.MULTILINE)
+        done = crm.load(tmp_path, text)
+        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert 'name="priority-fencing-delay"' in (tmp_path / "cib.xml").read_text()
+
+    def test_crmsh_would_say_what_is_wrong(self, tmp_path: Path, example: Path) -> None:
+        done = crm.load(tmp_path, example.read_text().replace("params instance=", "params instances="))
+        assert done.returncode or "ERROR" in done.stdout + done.stderr
 
 
 # -- keepalived -------------------------------------------------------------------------------------------------------
 
 
 def test_keepalived_asks_what_tec_knows_and_says_that_it_does_not_fence() -> None:
-    script = re.search(r'script "(.*)"', KEEPALIVED)
-    assert script is not None
-    check_command(script[1].split()[2:])
+    words = keepalived_line()
+    assert Path(words[0]).name == "env"
+    check_command(words[2:])
+    deadline, limit = float(words[words.index("--timeout") + 1]), re.search(r"^    timeout (\d+)$", KEEPALIVED, re.M)
+    assert limit is not None and deadline < float(limit[1]), "it answers before it is given up"
     assert "nopreempt" in KEEPALIVED and "No fencing" in KEEPALIVED and "state MASTER" not in KEEPALIVED
 
 
-@pytest.mark.skipif(shutil.which("keepalived", path=SBIN) is None, reason="keepalived is not installed")
+@pytest.mark.skipif(shutil.which("keepalived", path=crm.SBIN) is None, reason="keepalived is not installed")
 @pytest.mark.skipif(os.geteuid() != 0, reason="keepalived is for root")
 def test_keepalived_understands_the_sample(tmp_path: Path) -> None:
     links = [path.name for path in Path("/sys/class/net").iterdir() if path.name != "lo"]
@@ -107,7 +116,7 @@ def test_keepalived_understands_the_sample(tmp_path: Path) -> None:
     def check(text: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "keepalived.conf"
         path.write_text(text)
-        command = [str(shutil.which("keepalived", path=SBIN)), "-t", "-f", str(path)]
+        command = [str(shutil.which("keepalived", path=crm.SBIN)), "-t", "-f", str(path)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     done = check(text)
@@ -116,12 +125,6 @@ def test_keepalived_understands_the_sample(tmp_path: Path) -> None:
 
 
 # -- Kubernetes -------------------------------------------------------------------------------------------------------
-
-
-def manifests() -> dict[str, Any]:
-    found = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
-    assert len({document["kind"] for document in found}) == len(found)
-    return {document["kind"]: document for document in found}
 
 
 def test_one_replica_and_a_volume_for_one() -> None:
@@ -138,11 +141,11 @@ def test_names_and_ports_fit_together() -> None:
     assert spec["selector"]["matchLabels"] == template["metadata"]["labels"] == found["Service"]["spec"]["selector"]
     assert spec["serviceName"] == found["Service"]["metadata"]["name"]
     (port,) = found["Service"]["spec"]["ports"]
-    (container,) = template["spec"]["containers"]
-    assert port["targetPort"] in [entry["name"] for entry in container["ports"]]
+    server = container()
+    assert port["targetPort"] in [entry["name"] for entry in server["ports"]]
     volumes = {volume["name"] for volume in template["spec"]["volumes"]}
     volumes |= {claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]}
-    for one in (container, *template["spec"]["initContainers"]):
+    for one in (server, *template["spec"]["initContainers"]):
         assert {mount["name"] for mount in one["volumeMounts"]} <= volumes
         assert (
             one["securityContext"]["readOnlyRootFilesystem"] and not one["securityContext"]["allowPrivilegeEscalation"]
@@ -152,13 +155,13 @@ def test_names_and_ports_fit_together() -> None:
 
 
 def test_probes_are_commands_of_tec_with_a_deadline_of_their_own() -> None:
-    (container,) = manifests()["StatefulSet"]["spec"]["template"]["spec"]["containers"]
-    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
-        probe = container[name]
+    server = container()
+    for name in KUBERNETES:
+        probe = server[name]
         words = probe["exec"]["command"]
         check_command(words)
         assert float(words[words.index("--timeout") + 1]) < probe["timeoutSeconds"]
-    live = container["livenessProbe"]
+    live = server["livenessProbe"]
     assert "--live" in live["exec"]["command"]
     assert live["periodSeconds"] * live["failureThreshold"] > 2 * 10, "the master mends what hangs after 10 s by itself"
 
