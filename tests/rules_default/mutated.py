@@ -6,8 +6,12 @@ file differs from the merge base with origin/main, on main itself from the commi
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -23,6 +27,7 @@ RULES: Final = "rules/default/TEC_RULES"
 SECONDS: Final = 100.0  # that CI has for it
 FLOOR: Final = 85  # per cent of the mutants of each rule set
 MAIN: Final = "origin/main"
+LEASH: Final = "--leash"  # first argument: end when standard input does
 
 
 class NoHistory(Exception):
@@ -84,19 +89,51 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def run_alone(command: Sequence[str], seconds: float) -> int | None:
+    """The status of a program that runs for so long at most, None where it did not end; nothing of it is left behind.
+
+    It leads a session of its own, which is killed in any case. Its standard input ends with this process, also where
+    that is killed.
+    """
+    if seconds <= 0:
+        return None
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def hold_leash() -> None:
+    """End this process and its group, which it leads, when standard input ends."""
+
+    def hold() -> None:
+        while os.read(0, 4096):
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(1)  # it leads no group
+
+    threading.Thread(target=hold, daemon=True).start()
+
+
 def one_by_one(chosen: Sequence[str], seconds: float = SECONDS) -> int:
     """Break each rule set in a process of its own, the smallest first, for so long; what is left is for nightly."""
     end = time.monotonic() + seconds
-    status, left = 0, []
+    status, left = 0, list[str]()
     for name in chosen:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.rules_default.mutated", name], cwd=ROOT, timeout=end - time.monotonic()
-            )
-            status = status or done.returncode
-        except subprocess.TimeoutExpired:
+        command = [sys.executable, "-m", "tests.rules_default.mutated", LEASH, name]
+        # one that takes too long is the last: those behind it are larger
+        ended = run_alone(command, 0 if left else end - time.monotonic())
+        if ended is None:
             left.append(name)
-            end = 0.0
+        status = status or ended or 0
     if left:
         print(f"mutation: after {seconds:g} s these are left to `make nightly`: {', '.join(left)}")
     return status
@@ -104,6 +141,9 @@ def one_by_one(chosen: Sequence[str], seconds: float = SECONDS) -> int:
 
 def main(arguments: Sequence[str] = (), root: Path = ROOT) -> int:
     """0 where the tests notice enough, or nothing was changed; 1 where not."""
+    if arguments[:1] == [LEASH]:
+        hold_leash()
+        arguments = arguments[1:]
     wanted = set(arguments)
     if not wanted:
         try:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from opentec.events.classes import ClassTable
+from opentec.events.loader import load_classes
 from opentec.rules.compiled_cache import load_cached
 from opentec.rules.rulebase import RuleBase
 from opentec.shipped import shipped
@@ -17,6 +19,18 @@ from opentec.testing.spec import read_spec
 
 SITE = Path(__file__).parent / "site"
 COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "compiled"  # one worker compiles for all
+
+
+@cache
+def default_base() -> RuleBase:
+    """The shipped rule base as it is."""
+    return load_cached(shipped("rules", "default"), COMPILED)
+
+
+@cache
+def default_classes() -> ClassTable:
+    """Its classes, for what needs no rules: tests are collected in each worker, and each would compile them."""
+    return load_classes(shipped("rules", "default"))
 
 
 @cache
@@ -40,9 +54,7 @@ def site_runner(name: str) -> Runner:
 def site_cases() -> tuple[tuple[str, BoundCase], ...]:
     """Every test in `site`, with the name of its rule set."""
     return tuple(
-        (path.stem, bound)
-        for path in sorted(SITE.glob("*.yaml"))
-        for bound in bind(read_spec(path), site_base(path.stem).classes)
+        (path.stem, bound) for path in sorted(SITE.glob("*.yaml")) for bound in bind(read_spec(path), default_classes())
     )
 
 
@@ -51,10 +63,3 @@ def site_result(number: int) -> Result:
     """What came of the test of that number."""
     name, bound = site_cases()[number]
     return site_runner(name).run(bound)
-
-
-@cache
-def site_fired() -> frozenset[str]:
-    """The rules that fire in these tests, but for those of the sites themselves."""
-    fired = {rule for number in range(len(site_cases())) for rule in site_result(number).fired}
-    return frozenset(rule for rule in fired if not rule.startswith("site/"))

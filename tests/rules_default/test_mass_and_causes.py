@@ -10,9 +10,8 @@ import msgspec
 import pytest
 
 from opentec.events.records import Disposition
-from opentec.rules.rulebase import load_rule_base
 from opentec.shipped import shipped
-from tests.rules_default.site_kit import site_base
+from tests.rules_default.site_kit import default_base, site_base
 from tests.rules_default.test_site_rules import Server
 
 RULES = shipped("rules", "default", "TEC_RULES")
@@ -21,7 +20,7 @@ PAIRS = {"NT_Disk_OK": ("NT_Disk_Full", "drive"), "NFS_OK": ("NFS_No_Response", 
 
 
 def server() -> Server:
-    return Server(load_rule_base(shipped("rules", "default")))
+    return Server(default_base())
 
 
 def filter_classes(rule_set: str, rule: str) -> set[str]:
@@ -38,7 +37,7 @@ def test_the_rule_base_is_configured_without_an_error() -> None:
 
 def test_the_filters_name_what_is_configured() -> None:
     """The two rules that name their classes for speed miss none of those that are declared."""
-    table = load_rule_base(shipped("rules", "default")).classes
+    table = default_base().classes
     clearing = (Path(RULES) / "clearing.rls").read_text(encoding="utf-8")
     declared = set(re.findall(r"create_clearing_event\(\w+, '(\w+)'", clearing))
     named = filter_classes("clearing", "recovery")

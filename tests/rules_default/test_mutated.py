@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from opentec.testing.mutation_report import MutationReport, Outcome, SetScore
 from tests.rules_default import mutated
 from tests.rules_default.mutated import NoHistory, base_of, changed_sets
+from tests.testing.pipe import Pipe
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -106,15 +111,61 @@ def test_what_is_too_low_or_missing_is_a_problem() -> None:
 def test_what_takes_too_long_is_left_to_nightly(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[str] = []
+    begun: list[tuple[str, bool]] = []
 
-    def run(command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess[str]:
-        begun.append(command[-1])
-        if command[-1] == "b" or timeout <= 0:
-            raise subprocess.TimeoutExpired(command, timeout)
-        return subprocess.CompletedProcess(command, 1)
+    def run_alone(command: Sequence[str], seconds: float) -> int | None:
+        begun.append((command[-1], seconds > 0))
+        return None if command[-1] == "b" or seconds <= 0 else 1
 
-    monkeypatch.setattr(mutated.subprocess, "run", run)
+    monkeypatch.setattr(mutated, "run_alone", run_alone)
     assert mutated.one_by_one(["a", "b", "c"]) == 1
-    assert begun == ["a", "b", "c"]
+    assert begun == [("a", True), ("b", True), ("c", False)]
     assert "these are left to `make nightly`: b, c" in capsys.readouterr().out
+
+
+# a program that never ends, and starts another that does not; both have the pipe open
+ENDLESS = 'exec 3>"$0"; sleep 600 & printf x >&3; wait'
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    with Pipe(tmp_path / "pipe") as found:
+        yield found
+
+
+@pytest.mark.parametrize("ends_by", [subprocess.TimeoutExpired("sh", 1), KeyboardInterrupt()])
+def test_nothing_is_left_of_a_set_that_never_ends(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, ends_by: BaseException
+) -> None:
+    wait = subprocess.Popen.wait
+
+    def impatient(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is None:
+            return wait(process)
+        pipe.begun()
+        raise ends_by
+
+    monkeypatch.setattr(subprocess.Popen, "wait", impatient)
+    with nullcontext() if isinstance(ends_by, subprocess.TimeoutExpired) else pytest.raises(KeyboardInterrupt):
+        assert mutated.run_alone(["sh", "-c", ENDLESS, str(pipe.path)], 100) is None
+    pipe.ended()
+
+
+def test_a_set_that_ends_says_how() -> None:
+    assert mutated.run_alone(["sh", "-c", "exit 3"], 100) == 3
+    assert mutated.run_alone(["sh", "-c", "exit 3"], 0) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_set_ends_with_the_one_that_started_it(pipe: Pipe, number: signal.Signals) -> None:
+    inner = (
+        "import subprocess, sys; from tests.rules_default.mutated import hold_leash; hold_leash();"
+        "subprocess.run(['sh', '-c', *sys.argv[1:]])"
+    )
+    outer = "import sys; from tests.rules_default.mutated import run_alone; run_alone(sys.argv[1:], 600)"
+    command = [sys.executable, "-c", outer, sys.executable, "-c", inner, ENDLESS, str(pipe.path)]
+    process = subprocess.Popen(command, cwd=mutated.ROOT)
+    pipe.begun()
+    process.send_signal(number)
+    assert process.wait() == -number
+    pipe.ended()

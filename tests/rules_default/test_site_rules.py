@@ -9,12 +9,11 @@ import msgspec
 import pytest
 
 from opentec.rules.engine import Engine
-from opentec.rules.rulebase import RuleBase, load_rule_base
+from opentec.rules.rulebase import RuleBase
 from opentec.rules.selectors.indexed import IndexedSelector
-from opentec.shipped import shipped
 from opentec.testing.report import as_text
 from tests.rules.engine_kit import START, Kit
-from tests.rules_default.site_kit import site_base, site_cases, site_result
+from tests.rules_default.site_kit import default_base, site_base, site_cases, site_result
 
 CASES = site_cases()
 DAY = 86_400
@@ -55,9 +54,9 @@ class Server(Kit):
         return self.values("status", class_name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def default() -> RuleBase:
-    return load_rule_base(shipped("rules", "default"))
+    return default_base()
 
 
 @pytest.fixture

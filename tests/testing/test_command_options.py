@@ -397,7 +397,7 @@ def test_per_cent_end_at_100(base: Path, option: str, given: str, capsys: pytest
     assert tec(option, given) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert ("at most 100" if given == "101" else "-1 is less than 0") in shown.err
+    assert ("101 is more than 100" if given == "101" else "-1 is less than 0") in shown.err
 
 
 def test_a_test_that_fails_is_worse_than_low_coverage(base: Path) -> None:

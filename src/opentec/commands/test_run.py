@@ -22,13 +22,6 @@ def run(wishes: Wishes, environment: Mapping[str, str] = os.environ) -> TestStat
     """Run the tests that are asked for and print what came of it. Raises Failure where the command line is wrong."""
     _print_everything(wishes.json)
     annotations = parse_annotations(wishes.annotations, wishes.json, environment)
-    # the command line's own check knows no greatest value
-    for option, value in (
-        ("--cov-fail-under", wishes.cov_fail_under),
-        ("--mutate-fail-under", wishes.mutate_fail_under),
-    ):
-        if value is not None and value > 100:
-            raise Failure(f"{option} {value}: per cent, so at most 100", Status.USAGE)
     for file in (wishes.junit, wishes.cov_json, annotations.file):
         check_writable(file)
     output = Output(wishes.json, annotations, environment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,11 @@ from opentec.events.records import EventPayload, encode
 from opentec.rules.rulebase import RuleBase, RuleBaseError, load_rule_base
 from opentec.testing.document import Mark
 from opentec.testing.expectations import Wanted, WantedThing, show_value
-from opentec.testing.spec_data import Case, Change, Expectation, Failover, Pattern, RawSlot, Spec, Step, Thing
+from opentec.testing.spec_data import ABSENT, Case, Change, Expectation, Failover, Pattern, RawSlot, Spec, Step, Thing
 
 FAILOVER: Final = "TEC_Failover"
 RECOVERED: Final = "TEC_Recovered"
+NAMED: Final = ("task", "program", "to")  # fields whose values rules name
 # what server/master.py says when another node takes over
 NOTICE: Final[Mapping[str, Any]] = {
     "msg": "node1 -> node2: the lease was not renewed",
@@ -109,10 +110,13 @@ class BoundCase(msgspec.Struct, frozen=True):
     steps: tuple[BoundStep, ...]
 
 
-def bind(spec: Spec, table: ClassTable, load: Load = load_rule_base) -> list[BoundCase]:
+def bind(
+    spec: Spec, table: ClassTable, load: Load = load_rule_base, *, rule_base: RuleBase | None = None
+) -> list[BoundCase]:
     """The tests of a specification, typed by the classes of its rule base. Raises SourceErrors with all errors.
 
-    `load` reads the rule bases that steps take with `reload`.
+    `load` reads the rule bases that steps take with `reload`. With `rule_base`, what shall not be started or sent must
+    have a name that a rule uses (naming.py).
     """
     before = len(spec.document.errors)
     bases = _Bases(spec, load)
@@ -127,9 +131,30 @@ def bind(spec: Spec, table: ClassTable, load: Load = load_rule_base) -> list[Bou
                 binder.table = base.rule_base.classes
             steps += binder.step(step, base)
         bound.append(BoundCase(case, tuple(steps)))
+    if rule_base is not None:
+        _check_names(spec, bound, rule_base)
     if len(spec.document.errors) > before:
         raise SourceErrors(spec.document.errors[before:])
     return bound
+
+
+def _check_names(spec: Spec, cases: Iterable[BoundCase], rule_base: RuleBase) -> None:
+    """Report each name of what shall not be there that no rule uses, once for each place in the file."""
+    steps = [step for case in cases for step in case.steps]
+    absent = [one for step in steps for one in step.expectations if one.kind in ABSENT]
+    things = [want for one in absent for want in one.wanted if isinstance(want, WantedThing)]
+    # of one place once, though parameters make several tests of it
+    said = dict.fromkeys(
+        (want.mark, name, want.fields[name]) for want in things for name in NAMED if name in want.fields
+    )
+    if not said:
+        return
+    from opentec.testing.naming import names_of, unused
+
+    known = names_of([rule_base, *(step.reload.rule_base for step in steps if step.reload is not None)])
+    for mark, field, name in said:
+        if wrong := unused(field, name, known):
+            spec.document.report(mark, *wrong)
 
 
 class _Bases:

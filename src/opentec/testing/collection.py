@@ -214,7 +214,7 @@ class _Collecting:
         if base is None:
             return
         try:
-            cases = bind(spec, base.classes)
+            cases = bind(spec, base.classes, rule_base=base)
         except SourceErrors as wrong:
             collected.errors += wrong.errors
             return

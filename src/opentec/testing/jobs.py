@@ -8,7 +8,6 @@ as the sum until then, so what counts is the last of each worker.
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,8 +114,8 @@ class Session:
 class Run:
     """One run of collected tests. Iterate once; `seen` then says what was watched.
 
-    Ends early by `close`, which waits for what the processes have begun. Raises SourceErrors as `Session.run` does, and
-    ProcessLost.
+    Ends early by `close`, which ends the processes in the middle of what they do. Raises SourceErrors as `Session.run`
+    does, and ProcessLost.
     """
 
     def __init__(self, collected: Collected, jobs: int = 1, watching: Watching = NOTHING) -> None:
@@ -146,9 +145,9 @@ class Run:
             self.seen = session.seen()
 
     def _several(self, jobs: int) -> Generator[Outcome, None, None]:
-        from concurrent.futures import ProcessPoolExecutor
         from concurrent.futures.process import BrokenProcessPool
-        from multiprocessing import get_context
+
+        from opentec.testing.workers import workers
 
         order = self._collected.order
         size = min(_LONGEST, -(-len(order) // (jobs * _CHUNKS)))
@@ -158,25 +157,24 @@ class Run:
         jobs = min(jobs, len(chunks), MAX_JOBS)
         compiled = {folder: base.encode() for folder, base in self._rule_bases().items()}
         seen: dict[int, dict[Path, Seen]] = {}
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (compiled, self._watching))
         try:
-            waiting: deque[Future[_Done]] = deque()
-            left = iter(chunks)
-            while True:
-                while len(waiting) < jobs * _AHEAD and (chunk := next(left, None)) is not None:
-                    waiting.append(pool.submit(_work, chunk))
-                if not waiting:
-                    return
-                done = waiting.popleft().result()
-                seen[done.process] = done.seen
-                yield from done.outcomes
-                if done.errors:
-                    raise SourceErrors(done.errors_again())
+            with workers(jobs, _begin, compiled, self._watching) as pool:
+                waiting: deque[Future[_Done]] = deque()
+                left = iter(chunks)
+                while True:
+                    while len(waiting) < jobs * _AHEAD and (chunk := next(left, None)) is not None:
+                        waiting.append(pool.submit(_work, chunk))
+                    if not waiting:
+                        return
+                    done = waiting.popleft().result()
+                    seen[done.process] = done.seen
+                    yield from done.outcomes
+                    if done.errors:
+                        raise SourceErrors(done.errors_again())
         except BrokenProcessPool as error:
             text = "a process that ran tests ended by itself, or for want of memory; -j 1 shows at which test"
             raise ProcessLost(text) from error
         finally:
-            pool.shutdown(cancel_futures=True)
             self.seen = together(list(seen.values()))
 
 
@@ -209,7 +207,6 @@ _session: Session | None = None  # of a worker
 
 def _begin(compiled: Mapping[Path, bytes], watching: Watching) -> None:
     global _session
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the one that reports decides
     _session = Session({folder: RuleBase.decode(data) for folder, data in compiled.items()}, watching)
 
 

@@ -11,8 +11,6 @@ in docs/testing-rules.md, "Mutation".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +24,7 @@ from opentec.testing.mutation_marks import Mark, read_marks, stale
 from opentec.testing.mutation_operators import Mutant, mutants
 from opentec.testing.mutation_report import MutationReport, Outcome, SetScore
 from opentec.testing.mutation_trial import Base, MutationError, Trial, Tried
+from opentec.testing.workers import workers
 
 __all__ = ["MutationError", "MutationReport", "mutate"]
 
@@ -158,12 +157,11 @@ def _run(
         for index, number in todo:
             yield (index, number), trial.run(found[index][number], subjects[index].rule_set)
         return
-    # spawned, so that it is the same on every system; the mutants are made again there
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start, (trial.encode(), _positions(trial, subjects))) as pool:
+    # the mutants are made again there
+    with workers(jobs, _start, trial.encode(), _positions(trial, subjects)) as pool:
         chunks = [todo[begin : begin + _CHUNK] for begin in range(0, len(todo), _CHUNK)]
-        for outcomes in pool.map(_try, chunks):
-            yield from outcomes
+        for trying in [pool.submit(_try, chunk) for chunk in chunks]:
+            yield from trying.result()
 
 
 def _positions(trial: Trial, subjects: Sequence[Subject]) -> list[tuple[int, int]]:
