@@ -17,7 +17,7 @@ help:
 	@echo 'make chaos     every fault, hundreds of times each: hours; goes on where it ended. KILLS=n STOPS=n: only those;'
 	@echo '               SECTION=name COUNT=n: one section of docs/fault-tests.md'
 	@echo 'make pacemaker two Pacemaker nodes in namespaces, one fault after the other: ROUNDS=n (root)'
-	@echo 'make bench     the numbers of docs/performance.md'
+	@echo 'make bench     the server beside what this machine can do; docs/performance.md names the other parts'
 	@echo 'make nightly   what takes longer: nightly tests, a long chaos run, every Python found, bench. Two to three hours on'
 	@echo '               two cores; a step that fails does not end it, and the last line names those that did'
 	@echo 'make clean     remove what these made, .venv included'

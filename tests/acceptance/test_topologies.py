@@ -5,8 +5,6 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.examples import run, sound
 from tests.faults.harness import ROOT
 
@@ -23,7 +21,6 @@ def test_moving_disk(tmp_path: Path) -> None:
     assert {promised for _, promised in ran.gaps.values()} == {5}
 
 
-@pytest.mark.nightly  # what it runs on one host, test_one_host runs too
 def test_cluster_file_system(tmp_path: Path) -> None:
     ran = run("topologies/cluster-filesystem", tmp_path)
     sound(ran, "cluster file system: the configuration is good and runs on one host; two hosts are UNTESTED", checks=1)

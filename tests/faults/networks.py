@@ -47,7 +47,10 @@ def linked(folder: Path, chance: random.Random) -> Iterator[tuple[Stage, links.L
 def _during(
     result: Result, stage: Stage, count: int, say: Say, begin: Callable[[], str], end: Callable[[], None]
 ) -> None:
-    """Inflict, wait, heal, see that all goes on; nodes must not notice."""
+    """Inflict, wait, heal, see that all goes on; nodes must not notice.
+
+    What lies between senders and nodes is no matter of the lease, so a failover is a fault of the server, and bad.
+    """
 
     def one(number: int) -> str:
         active, epoch = stage.cluster.wait_up(), stage.epoch()
@@ -56,8 +59,8 @@ def _during(
         time.sleep(lasts)
         end()
         stage.settle()
-        if stage.epoch() != epoch:
-            result.more["failovers"] = result.more.get("failovers", 0) + 1
+        if (now := stage.epoch()) != epoch:
+            result.bad.append(f"fault {number} ({told}, {lasts:.1f} s): a failover, epoch {epoch} to {now}")
         return f"{told}, {lasts:.1f} s, {active} serves epoch {epoch}"
 
     result.faults = each(count, say, result.name, one)

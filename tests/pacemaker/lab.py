@@ -25,7 +25,7 @@ NEEDED: Final = (
     *("corosync", "pacemakerd", "crm", "fence_heuristics_ping", "ip", "ping", "unshare", "nsenter"),
     *("losetup", "mkfs.ext4", "fuser"),
 )
-NODES: Final = ("node1", "node2")
+NODES: Final = ("black", "brown")
 NETWORK: Final = "10.99.0"
 SERVICE: Final = f"{NETWORK}.100"
 CLIENT: Final = f"{NETWORK}.254"
@@ -114,7 +114,7 @@ metadata)
 </resource-agent>
 END
 	;;
-list) printf 'node1\\nnode2\\n' ;;
+list) printf 'black\\nbrown\\n' ;;
 off | reboot)
 	request=LAB/fence/$plug.$$
 	: >"$request.new" && mv "$request.new" "$request" || exit 1
@@ -189,7 +189,7 @@ class Lab:
             (lab / name).mkdir(parents=True)
         for source in (ROOT / "packaging" / "ocf").iterdir():
             shutil.copy2(source, lab / "resource.d" / "opentec")
-        _script(lab / "sbin" / "fence_lab", _FENCE.replace("LAB", str(lab)))
+        fence(lab / "sbin", lab)
         # the agent of file systems wants it, and containers often have none; the module is there, or mkfs was in vain
         _script(lab / "sbin" / "modprobe", "#!/bin/sh\nexit 0\n")
         _script(lab / "init.sh", _INIT)
@@ -342,6 +342,11 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def fence(programs: Path, lab: Path) -> None:
+    """Make the fencing agent fence_lab in `programs`; it asks in `lab`/fence."""
+    _script(programs / "fence_lab", _FENCE.replace("LAB", str(lab)))
 
 
 def missing() -> str:

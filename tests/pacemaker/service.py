@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.client import Load
-from tests.faults.harness import Cluster
+from tests.faults.harness import ROOT, Cluster
 from tests.faults.tailing import Tailing
 from tests.pacemaker.lab import CLIENT, NODES, SERVICE, Disk, Lab
 
@@ -20,26 +21,7 @@ PORT: Final = 5529
 GROUP: Final = ("storage", "address", "server", "adapter")  # in the order of their start
 _NEW_NETWORK: Final = 0x40000000  # CLONE_NEWNET, sched.h
 
-CONFIGURATION: Final = """\
-property stonith-enabled=true stonith-timeout=20s
-rsc_defaults resource-stickiness=100 migration-threshold=3 failure-timeout=30s
-primitive reachable stonith:fence_heuristics_ping \\
-  params ping_targets={client} ping_count=2 ping_good_count=1 ping_interval=1 ping_timeout=1
-primitive power stonith:fence_lab params pcmk_host_list="node1 node2"
-fencing_topology reachable,power
-primitive storage ocf:heartbeat:Filesystem \\
-  params device={device} directory={disk} fstype=ext4 \\
-  op start timeout=60s interval=0 op stop timeout=60s interval=0 op monitor interval=5s timeout=40s
-primitive address ocf:heartbeat:IPaddr2 \\
-  params ip={service} cidr_netmask=24 nic=eth0 arp_count=1 arp_interval=100 op monitor interval=1s timeout=10s
-primitive server ocf:opentec:server \\
-  params instance={instance} tec={tec} runtime=/run/opentec \\
-  op start timeout=60s interval=0 op stop timeout=60s interval=0 op monitor interval=1s timeout=30s
-primitive adapter ocf:opentec:adapter \\
-  params conf={conf} tec={tec} probe_timeout=3 \\
-  op start timeout=30s interval=0 op stop timeout=30s interval=0 op monitor interval=2s timeout=20s
-group opentec storage address server adapter
-"""
+SHIPPED: Final = ROOT / "packaging" / "pacemaker" / "opentec.crm"
 
 
 class Instance(Cluster):
@@ -119,7 +101,37 @@ def _runs(pid: int) -> bool:
 
 
 def configuration(instance: Instance, conf: Path, disk: Disk) -> str:
-    """The cluster's configuration for crmsh."""
+    """The shipped configuration, for crmsh, with what belongs to this laboratory in the place of what is a user's own.
+
+    Resources, their order, fencing, stickiness and time-outs stay as they are shipped. Raises ValueError when something
+    to be replaced is not there exactly once, so that the shipped file cannot change unnoticed.
+    """
     tec = Path(sys.executable).parent / "tec"
-    places = {"instance": instance.directory, "conf": conf, "device": disk.device, "disk": disk.folder}
-    return CONFIGURATION.format(client=CLIENT, service=SERVICE, tec=tec, **places)
+    text = SHIPPED.read_text()
+    for old, new in (
+        ("ping_targets=10.0.0.254", f"ping_targets={CLIENT}"),
+        *((fence, f"stonith:fence_lab \\\n    params pcmk_host_list={node}") for node, fence in _fences(text)),
+        ("device=/dev/disk/by-label/opentec directory=/srv/opentec ", f"device={disk.device} directory={disk.folder} "),
+        # the network of namespaces is no more than one interface, and nobody there caches an address for long
+        ("ip=10.0.0.100 cidr_netmask=24", f"ip={SERVICE} cidr_netmask=24 nic=eth0 arp_count=1 arp_interval=100"),
+        ("instance=/srv/opentec/tec user=opentec tec=/opt/opentec/bin/tec", f"instance={instance.directory} tec={tec}"),
+        (
+            "conf=/srv/opentec/adapter/tecad_logfile.conf node=redbook tec=/opt/opentec/bin/tec",
+            f"conf={conf} node=web1 tec={tec}",
+        ),
+        # a fault is looked for more often, and forgotten sooner, since the next one comes within a minute
+        ("failure-timeout=10min", "failure-timeout=30s"),
+        ("op monitor interval=2s timeout=20s", "op monitor interval=1s timeout=20s"),
+        ("op monitor interval=5s timeout=30s", "op monitor interval=1s timeout=30s"),
+        ("op monitor interval=10s timeout=20s", "op monitor interval=2s timeout=20s"),
+    ):
+        if text.count(old) != 1:
+            raise ValueError(f"{SHIPPED.name} has {old!r} {text.count(old)} times, and not once")
+        text = text.replace(old, new)
+    return text
+
+
+def _fences(text: str) -> list[tuple[str, str]]:
+    """Each node with its device for fencing, as the configuration has them."""
+    devices = r"(stonith:fence_ipmilan \\\n +params pcmk_host_list=(\w+) [^\n]*)"
+    return [(node, device) for device, node in re.findall(devices, text)]

@@ -60,35 +60,37 @@ def test_no_example_goes_without_fencing(example: Path) -> None:
     assert "stonith-enabled=true" in text and "fencing_topology" in text and "stonith-enabled=false" not in text
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 class TestCrmsh:
     pytestmark = crm.needed
 
+    @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
     def test_crmsh_takes_the_example(self, tmp_path: Path, example: Path) -> None:
         done = crm.load(tmp_path, example.read_text())
         assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
         assert 'provider="opentec"' in (tmp_path / "cib.xml").read_text()
 
-    def test_crmsh_takes_its_optional_parts(self, tmp_path: Path, example: Path) -> None:
-        text = crm.with_optional_parts(example.read_text())
-        assert text.count("\nprimitive senders ocf:pacemaker:ping") == 1
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        [
+            ("opentec.crm", ['attribute="pingd"', 'hours="1-4"', 'name="priority-fencing-delay"', 'name="priority"']),
+            ("standby.crm", ['attribute="pingd"', 'name="pcmk_delay_max"']),
+        ],
+    )
+    def test_crmsh_takes_its_optional_parts(self, tmp_path: Path, name: str, found: list[str]) -> None:
+        """What is commented, and what the last comment of each advises."""
+        text = crm.with_optional_parts((PACKAGING / "pacemaker" / name).read_text())
+        if name == "opentec.crm":
+            text = text.replace("dc-deadtime=5s", "dc-deadtime=5s priority-fencing-delay=3s")
+            text = re.sub(r"^(group .*)$", r"\1 meta priority=10", text, flags=re.MULTILINE)
+        else:
+            text = text.replace("lanplus=1", "lanplus=1 pcmk_delay_max=5s")
         done = crm.load(tmp_path, text)
         assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
         cib = (tmp_path / "cib.xml").read_text()
-        assert 'attribute="pingd"' in cib
-        if example.name == "opentec.crm":
-            assert 'hours="1-4"' in cib
+        assert [part for part in found if part not in cib] == []
 
-    def test_crmsh_takes_a_head_start(self, tmp_path: Path, example: Path) -> None:
-        """What the comment of opentec.crm advises."""
-        text = example.read_text().replace("dc-deadtime=5s", "dc-deadtime=5s priority-fencing-delay=3s")
-        text = re.sub(r"^(group .*)$", r"\1 meta priority=10", text, flags=re.MULTILINE)
-        done = crm.load(tmp_path, text)
-        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, done.stdout + done.stderr
-        assert 'name="priority-fencing-delay"' in (tmp_path / "cib.xml").read_text()
-
-    def test_crmsh_would_say_what_is_wrong(self, tmp_path: Path, example: Path) -> None:
-        done = crm.load(tmp_path, example.read_text().replace("params instance=", "params instances="))
+    def test_crmsh_would_say_what_is_wrong(self, tmp_path: Path) -> None:
+        done = crm.load(tmp_path, EXAMPLES[0].read_text().replace("params instance=", "params instances="))
         assert done.returncode or "ERROR" in done.stdout + done.stderr
 
 

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from zlib import crc32
 
 import pytest
 
+from opentec.adapters.logfile import positions
+from opentec.eif.segment import FORMAT_VERSION
 from opentec.log.codec import PREAMBLE_SIZE, VERSION
 from opentec.rim.schema import SCHEMA_VERSION
 from opentec.server.config import load_config
@@ -171,3 +173,57 @@ def test_a_node_that_is_older_than_the_one_at_work_does_not_start(old: OldInstan
     assert done.returncode != 0
     assert f"writes version 9 of the repository, this opentec version {SCHEMA_VERSION}" in done.stderr
     assert not old.left()
+
+
+def _newer_identity(data: bytes) -> bytes:
+    body = data[: len(data) // 2][9:-1].replace(b'"version":1', b'"version":%d' % (FORMAT_VERSION + 1))
+    return b"%08x %s\n" % (crc32(body), body) * 2
+
+
+def _newer_positions(data: bytes) -> bytes:
+    body = data.partition(b"\n")[2]
+    version = positions.VERSION + 1
+    return b"opentec-positions %d %08x %d\n" % (version, crc32(body[:-1], version), len(body) - 1) + body
+
+
+def _newer_segment(data: bytes) -> bytes:
+    changed = bytearray(data)
+    for start in (0, 32):  # two copies, as in the log
+        struct.pack_into("<I", changed, start + 8, FORMAT_VERSION + 1)
+        struct.pack_into("<I", changed, start + 28, crc32(changed[start : start + 28]))
+    return bytes(changed)
+
+
+_BUFFER_REFUSED = f"is of format version {FORMAT_VERSION + 1}, this program reads version {FORMAT_VERSION}: empty the"
+_POSITIONS_REFUSED = (
+    f"saved positions of version {positions.VERSION + 1}, this program reads version {positions.VERSION}"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "newer", "said"),
+    [
+        ("identity", _newer_identity, _BUFFER_REFUSED),
+        ("0000000000000001.seg", _newer_segment, _BUFFER_REFUSED),
+        ("positions", _newer_positions, _POSITIONS_REFUSED),
+    ],
+)
+def test_a_newer_buffer_of_an_adapter_is_refused_by_name(
+    tmp_path: Path, name: str, newer: Callable[[bytes], bytes], said: str
+) -> None:
+    with tarfile.open(FIXTURES / "version-1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    buffer = tmp_path / "adapter" / "buffer"
+    (buffer / name).write_bytes(newer((buffer / name).read_bytes()))
+    conf = tmp_path / "adapter" / "adapter.conf"
+    conf.write_text(
+        f"ServerLocation=127.0.0.1:1\nNodeName=web1\nBufEvtPath={buffer}\nLogSources={tmp_path}/none.log\n"
+        "FormatFile=adapter.fmt\n"
+    )
+    before = {path.name: path.read_bytes() for path in buffer.iterdir()}
+    command = [sys.executable, "-m", "opentec.commands.main", "adapter", "logfile", "--once", "-c", str(conf)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert str(buffer / name) in done.stderr and said in done.stderr
+    del before["lock"]
+    assert {path.name: path.read_bytes() for path in buffer.iterdir() if path.name != "lock"} == before

@@ -3,8 +3,6 @@
 `run.py DIR` takes a folder in DIR, which may lie on a cluster file system; without DIR it is a temporary folder.
 """
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess
@@ -15,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "redbook"))
 
+import interpreter  # noqa: F401
 from stage import DemoFailed, Stage, perform, wait_acknowledged
 
 from tests.faults.client import Load
