@@ -24,6 +24,7 @@ def test_the_processes_of_one_directory_are_found_by_their_titles(tmp_path: Path
     fake(tmp_path, 14, "tec_master -d /srv/my events --node black and more")
     fake(tmp_path, 15, "grep", "tec_master -d /srv/my events --node black")
     fake(tmp_path, 16, "tec_other -d /srv/my events --node black")
+    fake(tmp_path, 19, "python", "-P", "-m", "opentec.server.start", "/srv/my events", "green", "5.0", "7")
     (tmp_path / "17").mkdir()
     (tmp_path / "18").mkdir()
     (tmp_path / "18" / "cmdline").touch()
@@ -32,6 +33,7 @@ def test_the_processes_of_one_directory_are_found_by_their_titles(tmp_path: Path
         Found(10, "tec_master", "black"),
         Found(11, "tec_rule", "black"),
         Found(12, "tec_master", "brown"),
+        Found(19, "tec_master", "green"),
     ]
 
 

@@ -22,7 +22,8 @@ from tests.eif import buffers
 from tests.faults.sections import Result, Say
 from tests.log.helper import INSTANCE, add, read_all, writer_of
 
-SEALED, LAST = 60, 12  # records in sealed segments, and in the one that is not
+SEALED, LAST = 60, 36  # records in sealed segments, and in the one that is not
+GROUPS = (1, 2, 3, 4, 5, 6, 7, 8)  # records of its groups, in any order
 
 
 @contextmanager
@@ -41,13 +42,15 @@ def said(name: str) -> Iterator[list[str]]:
         logger.propagate = propagate
 
 
-def _make_log(directory: Path) -> int:
+def _make_log(directory: Path, chance: random.Random) -> int:
     writer = writer_of(directory, 1, segment_size=2000)
     add(writer, SEALED)
     writer.close()
     writer = writer_of(directory, 2, segment_size=8000)
-    for number in range(SEALED + 1, SEALED + LAST + 1):
-        add(writer, 1, first=number)  # a group each
+    first = SEALED + 1
+    for size in chance.sample(GROUPS, len(GROUPS)):
+        add(writer, size, first=first)  # a group
+        first += size
     writer.close()
     return writer.durable
 
@@ -57,7 +60,7 @@ def log(folder: Path, count: int, chance: random.Random, say: Say) -> Result:
     result = Result("flips-log")
     pristine, work = folder / "pristine", folder / "work"
     pristine.mkdir(parents=True)
-    end = _make_log(pristine)
+    end = _make_log(pristine, chance)
     with mock.patch.multiple(os, fsync=lambda handle: None, fdatasync=lambda handle: None):
         _flip_log(result, pristine, work, end, count, chance)
     say(f"flips-log {result.faults}/{count}  {result.more}")
@@ -65,7 +68,8 @@ def log(folder: Path, count: int, chance: random.Random, say: Say) -> Result:
 
 
 def _flip_log(result: Result, pristine: Path, work: Path, end: int, count: int, chance: random.Random) -> None:
-    everything = list(range(1, SEALED + LAST + 1))
+    everything = read_all(pristine, end)
+    assert [record.sequence for record in everything] == list(range(1, SEALED + LAST + 1))
     kinds = dict.fromkeys(("record", "tail", "head"), 0)
     for number in range(1, count + 1):
         shutil.rmtree(work, ignore_errors=True)
@@ -86,21 +90,24 @@ def _flip_log(result: Result, pristine: Path, work: Path, end: int, count: int, 
                 add(writer_of(work, 3), 1, first=SEALED + LAST + 1)  # the next writer seals them all again
             kept = list(read_all(work, recovered.end))
             told += damaged_heads(work)
-        lost = sorted(set(everything) - {record.sequence for record in kept if record.kind != DAMAGED})
-        damaged = sum(record.kind == DAMAGED for record in kept)
-        if at < records_at:
+        lost = sorted({record.sequence for record in everything} - {record.sequence for record in kept})
+        damaged = [(record.position, record.after) for record in kept if record.kind == DAMAGED]
+        place = segment.start + at - records_at
+        hit = [record for record in everything if at >= records_at and record.position <= place < record.after]
+        if not hit:
             kinds["head"] += 1
-            right = not lost and not damaged and recovered.end == end
+            right = bool(told) and not lost and not damaged and recovered.end == end
         elif recovered.end < end:
             kinds["tail"] += 1
-            right = unsealed and lost == [SEALED + LAST] and not damaged and recovered.discarded > 0
+            right = hit == everything[-1:] and recovered.end == hit[0].position and recovered.discarded > 0
+            right = right and lost == [hit[0].sequence] and not damaged
         else:
             kinds["record"] += 1
-            right = len(lost) <= 1 and damaged == 1 and recovered.end == end
+            # the stand-in names the record that was hit, and nothing else
+            right = damaged == [(hit[0].position, hit[0].after)] and lost == [hit[0].sequence]
         if not right:
-            result.bad.append(f"{where}: lost {lost}, {damaged} stand-ins, end {recovered.end} of {end}, {told}")
-        elif not told and at < records_at:
-            result.bad.append(f"{where}: not named")
+            end_at = f"end {recovered.end} of {end}"
+            result.bad.append(f"{where}: hit {hit}, lost {lost}, stand-ins {damaged}, {end_at}, told {told}")
         result.faults += 1
     result.more |= kinds
 

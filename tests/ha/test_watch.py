@@ -141,6 +141,53 @@ def test_who_hands_over_does_not_take_back(tmp_path: Path, watch: Watch, held: L
     assert pass_time(black, clock, 400_000) == ["lock free", "lock free"]
 
 
+def test_a_start_that_found_nobody_at_work_leaves_the_lease_for_a_moment_only(
+    tmp_path: Path, held: Lease, clock: FakeClock
+) -> None:
+    """Whoever stands by claims within it; who is not there must not keep a server that is started from serving."""
+    marks.request_switch(tmp_path, 1)
+    held.release()
+    starts = Watch(tmp_path, "black", PRESET, alone=True, clock=clock)
+    assert starts.decide() is None and starts.undecided
+    assert pass_time(starts, clock, 400_000) == [] and starts.undecided
+    assert pass_time(starts, clock, 200_000) == ["lock free"] and not starts.undecided
+
+
+def test_a_start_that_found_nobody_at_work_stands_by_when_another_node_was_faster(
+    tmp_path: Path, held: Lease, clock: FakeClock
+) -> None:
+    marks.request_switch(tmp_path, 1, "brown")
+    held.release()
+    starts = Watch(tmp_path, "black", PRESET, alone=True, clock=clock)
+    assert starts.decide() is None and starts.undecided
+    second = Lease.claim(tmp_path, "brown", [], 1)
+    assert second is not None
+    assert starts.decide() is None and not starts.undecided
+    # as a standby it leaves a later switch to whom it was meant for, as any other does
+    marks.request_switch(tmp_path, 2, "green")
+    second.release()
+    assert pass_time(starts, clock, PRESET.ttl_us) == []
+    assert not starts.undecided
+
+
+def test_where_locks_prove_nothing_a_start_stands_by_when_it_has_seen_a_beat(
+    tmp_path: Path, held: Lease, clock: FakeClock
+) -> None:
+    dead, living = (Watch(tmp_path, "brown", PRESET, trust_locks=False, alone=True, clock=clock) for _ in range(2))
+    assert pass_time(dead, clock, PRESET.ttl_us) == [] and dead.undecided
+    assert pass_time(dead, clock, 400_000) == ["no beat for 3.2 s"]
+    assert living.decide() is None and living.undecided
+    held.beat()
+    assert living.decide() is None and not living.undecided
+
+
+def test_who_stands_by_is_never_undecided(tmp_path: Path, watch: Watch, held: Lease) -> None:
+    marks.request_switch(tmp_path, 1, "green")
+    assert watch.decide() is None and not watch.undecided
+    held.release()
+    assert watch.decide() is None and not watch.undecided
+
+
 def test_marks_belong_to_their_epoch(tmp_path: Path, held: Lease) -> None:
     assert not marks.stopped(tmp_path)
     assert not marks.clear_stopped(tmp_path)

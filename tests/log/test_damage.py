@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from opentec.events.records import Kind, QuarantinePayload, encode, position_of
 from opentec.log.codec import DAMAGED
 from opentec.log.errors import LogError
-from opentec.log.segments import damaged_heads, read_head, recover, segments
+from opentec.log.reader import quarantined
+from opentec.log.segments import damaged_heads, place_of, read_head, recover, segments
 from tests.log.helper import INSTANCE, SENDER, add, read_all, writer_of
 
 
@@ -121,3 +123,31 @@ def test_a_head_that_the_disk_does_not_give_is_named(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "open", failing)
     assert damaged_heads(tmp_path) == [f"segment {bad.name}: its head cannot be read: Input/output error"]
+
+
+@pytest.mark.parametrize("hit", [1, 20], ids=["header", "payload"])
+def test_damage_hides_no_later_record_that_was_set_aside(tmp_path: Path, hit: int) -> None:
+    writer = writer_of(tmp_path, 1)
+    positions = [writer.end]
+    add(writer, 1)
+    for reason in ("before", "behind"):
+        writer.add(Kind.QUARANTINE, 2, encode(QuarantinePayload(positions[0], reason)))
+        positions.append(writer.end)
+        add(writer, 1, first=len(positions) + 1)
+    writer.close()
+    segment = segments(tmp_path)[0]
+    data = bytearray(segment.path.read_bytes())
+    data[segment.preamble.records_at + positions[1] - segment.start + hit] ^= 1
+    segment.path.write_bytes(data)
+    assert quarantined(tmp_path, 0, writer.durable) == {positions[0]: "behind"}
+
+
+def test_the_place_of_a_position_for_a_person(tmp_path: Path) -> None:
+    end = _log(tmp_path)
+    for segment in segments(tmp_path):
+        at = segment.preamble.records_at
+        assert place_of(tmp_path, segment.start) == f"segment {segment.name}, byte {at}"
+        assert place_of(tmp_path, segment.start + 100) == f"segment {segment.name}, byte {at + 100}"
+    assert place_of(tmp_path, position_of(3, 0)) == ""
+    segments(tmp_path)[0].path.unlink()
+    assert place_of(tmp_path, 0) == "" and place_of(tmp_path, end) != ""

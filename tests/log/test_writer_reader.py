@@ -20,6 +20,7 @@ from opentec.events.records import (
     parse_position,
     position_of,
 )
+from opentec.log import writer as writer_module
 from opentec.log.codec import DAMAGED
 from opentec.log.errors import LogError, LogFull, LogMismatch, LogVersionError, LogWriteFailed
 from opentec.log.reader import LogReader, quarantined
@@ -210,7 +211,7 @@ def test_no_room_for_a_segment_is_told_and_can_be_tried_again(tmp_path: Path) ->
     assert len(read_all(tmp_path, writer.durable)) == 1
 
 
-def test_a_failed_fdatasync_cuts_back_to_what_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_fdatasync_marks_the_segment_bad_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = writer_of(tmp_path, 1)
     add(writer, 3)
     end = writer.durable
@@ -223,13 +224,16 @@ def test_a_failed_fdatasync_cuts_back_to_what_is_durable(tmp_path: Path, monkeyp
         with pytest.raises(LogWriteFailed, match="Input/output error"):
             add(writer, 3, first=4)
     assert writer.durable == end
+    assert (tmp_path / "rx.1.0.bad").exists()
     assert recover(tmp_path, INSTANCE).end == end
 
 
-def test_where_cutting_back_fails_too_a_mark_says_where_the_segment_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("superseded", [False, True])
+def test_where_the_mark_fails_too_the_segment_is_cut_back_by_its_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, superseded: bool
 ) -> None:
     writer = writer_of(tmp_path, 1)
+    writer.superseded = lambda: superseded
     add(writer, 3)
     end = writer.durable
 
@@ -238,11 +242,30 @@ def test_where_cutting_back_fails_too_a_mark_says_where_the_segment_ends(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", broken)
-        patch.setattr(os, "ftruncate", broken)
+        patch.setattr(writer_module, "fsync_directory", broken)
         with pytest.raises(LogWriteFailed):
             add(writer, 3, first=4)
-    assert (tmp_path / "rx.1.0.bad").exists()
-    assert recover(tmp_path, INSTANCE).end == end
+    (tmp_path / "rx.1.0.bad").unlink()
+    assert (recover(tmp_path, INSTANCE).end == end) == (not superseded)
+
+
+def test_what_a_successor_sealed_is_not_taken_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This node stood still in fdatasync; the other one found the record and sealed it; then the sync fails."""
+    writer = writer_of(tmp_path, 1)
+    add(writer, 3)
+    sealed: list[int] = []
+
+    def late(fd: int) -> None:
+        monkeypatch.undo()
+        successor = writer_of(tmp_path, 2)
+        add(successor, 1, first=7)
+        sealed.append(successor.durable)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", late)
+    with pytest.raises(LogWriteFailed):
+        add(writer, 3, first=4)
+    assert [record.sequence for record in read_all(tmp_path, sealed[0])] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_unused_space_is_given_back(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from opentec.log.segments import segment_paths
 from opentec.rules import snapshots
 from opentec.rules.rulebase import load_compiled, snapshot
 from opentec.server import activation
-from opentec.server.activation import may_activate, prune_rule_bases, remember, rule_base_of_log
+from opentec.server.activation import Chosen, may_activate, prune_rule_bases, remember, rule_base_of_log
 from opentec.server.child import Context, Fatal
 from opentec.server.errors import Refused
 from opentec.server.progress import Word
@@ -201,6 +201,42 @@ async def test_a_takeover_says_which_rule_base_the_log_names(context: Context, s
         await tec.committed()
         failover = next(row for row in await tec.rows() if row["class"] == "TEC_Failover")
         assert failover["rule_base"] == shop
+
+
+def marks_of(context: Context) -> dict[str, str]:
+    return {mark: snapshots.read_mark(context.instance.rule_bases, mark) for mark in ("current", "seen", "waiting")}
+
+
+async def test_what_a_start_chose_is_settled_when_the_log_has_it(context: Context, shop: str) -> None:
+    chosen = load_compiled(context.instance.rule_bases, shop)
+    snapshots.write_mark(context.instance.rule_bases, snapshots.WAITING, shop)
+    starts = Chosen(shop, "f" * 64, "", shop)
+    first = make_context(context.instance, 1, chosen, activates=True, chosen=starts)
+    before = marks_of(context)
+    async with node(first) as tec:
+        assert before == {"current": "", "seen": "", "waiting": shop}
+        await tec.committed()
+        assert marks_of(context) == {"current": shop, "seen": "f" * 64, "waiting": ""}
+        await tec.kill("reception")
+        # a reception that died between the log and the marks is followed by one that finds the log as it is
+        for mark in (snapshots.CURRENT, snapshots.SEEN):
+            snapshots.clear_mark(context.instance.rule_bases, mark)
+        tec.start("reception")
+        await tec.ready("reception")
+        assert marks_of(context) == {"current": shop, "seen": "f" * 64, "waiting": ""}
+
+
+def test_what_was_loaded_or_put_there_since_the_start_is_left_alone(context: Context, shop: str) -> None:
+    rule_bases = context.instance.rule_bases
+    for mark in (snapshots.SEEN, snapshots.WAITING):
+        snapshots.write_mark(rule_bases, mark, "a" * 64)
+    Chosen(shop, "f" * 64, "", "b" * 64).settle(rule_bases, shop)
+    assert marks_of(context) == {"current": "", "seen": "a" * 64, "waiting": "a" * 64}
+    Chosen(shop, "f" * 64, "a" * 64, "a" * 64).settle(rule_bases, "c" * 64)
+    assert marks_of(context) == {"current": "", "seen": "a" * 64, "waiting": "a" * 64}
+    refused = Chosen("", "f" * 64, "a" * 64, "a" * 64)
+    refused.settle(rule_bases, "c" * 64)
+    assert marks_of(context) == {"current": "", "seen": "a" * 64, "waiting": ""} and not refused.activates
 
 
 def test_what_cannot_be_noted_is_told(context: Context, shop: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,10 +10,11 @@ from opentec.events.records import position_of
 from opentec.log.segments import segment_paths
 from opentec.rim.batch import Batch
 from opentec.rim.sqlite import open_repository
+from opentec.server import preflight
 from opentec.server.config import load_config
 from opentec.server.errors import ServerError
 from opentec.server.instance import Instance
-from opentec.server.preflight import standing
+from opentec.server.preflight import refuse_network, standing
 from tests.server.kit import make_repository
 from tests.server.test_dispatch import segment
 
@@ -111,3 +112,44 @@ async def test_an_empty_repository(instance: Instance) -> None:
     connection.close()
     with pytest.raises(ServerError, match="was not made by `tec init`"):
         gap(instance)
+
+
+SECOND = """
+[nodes.brown]
+listen = "127.0.0.1:5530"
+"""
+
+
+def refuse(instance: Instance) -> None:
+    refuse_network(instance, load_config(instance))
+
+
+@pytest.mark.parametrize(("folder", "what"), [("ha", "the lease"), ("rx", "the reception log")])
+def test_what_several_nodes_share_is_refused_on_a_network_file_system(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, folder: str, what: str
+) -> None:
+    shared = instance.directory / folder
+    monkeypatch.setattr(preflight, "network_file_system", lambda path: "nfs4" if path == shared else None)
+    refuse(instance)  # alone a node has nobody to share it with
+    text = instance.config_file.read_text() + SECOND
+    instance.config_file.write_text(text)
+    with pytest.raises(ServerError) as refused:
+        refuse(instance)
+    assert str(refused.value).startswith(f"{shared} lies on a nfs4 file system: it does not keep {what} sound for 2 ")
+    assert "a cluster file system (GFS2, OCFS2) that all of them reach" in str(refused.value)
+    assert "local disk" not in str(refused.value)
+    instance.config_file.write_text(f"{text}[rim]\nallow_network_fs = true\n")
+    refuse(instance)
+
+
+def test_a_repository_on_a_network_file_system_is_refused_unless_told(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "network_file_system", lambda path: "cifs")
+    with pytest.raises(ServerError, match=r"several need a disk or a cluster file system \(GFS2, OCFS2\)"):
+        refuse(instance)
+    monkeypatch.setattr(preflight, "network_file_system", lambda path: None)
+    refuse(instance)
+    with instance.config_file.open("a") as file:
+        file.write(SECOND)
+    refuse(instance)

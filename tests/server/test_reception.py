@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from opentec.eif.control import Ack, Welcome
-from opentec.events.records import Kind, decode_activate, decode_change, decode_quarantine, position_of
+from opentec.events.errors import EventRejected
+from opentec.events.records import Kind, decode_activate, decode_change, decode_quarantine, name_of, position_of
 from opentec.log.segments import recover, segment_paths
+from opentec.log.store import LogDirectory
 from opentec.log.writer import open_writer
 from opentec.server import reception as module
 from opentec.server.child import Context, Demote, Fatal
@@ -150,7 +152,7 @@ async def test_a_log_that_cannot_be_recovered(
     def fails(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module, "recover", fails)
+    monkeypatch.setattr(LogDirectory, "recover", fails)
     with pytest.raises(Demote if gives_way else OSError, match=os.strerror(number)):
         await module.main(context)
 
@@ -242,7 +244,7 @@ async def test_only_the_server_s_own_processes_may_follow_or_quarantine(
 ) -> None:
     async with running(context), asking(context) as client:
         monkeypatch.setattr(Peer, "is_own", property(lambda peer: False))
-        for operation in ("follow", "quarantine", "notice"):
+        for operation in ("follow", "quarantine", "notice", "damaged"):
             with pytest.raises(Refused, match="between the processes"):
                 await client.call(operation, [0, ""])
         assert await client.call("change", {"event": [1, 2, 1], "slots": {"status": "ACK"}})
@@ -332,7 +334,8 @@ async def test_an_unfinished_tail_is_discarded_and_said(context: Context, caplog
     _tear(path, context)
     context.progress.ready(0, False)
     async with running(context):
-        assert "unfinished tail" in caplog.text
+        said = f"40 bytes at the end of the log, from {name_of(end)} on, are discarded: a write that was cut short, or"
+        assert f"{said} damage of the last record" in caplog.text
         assert log_of(context.instance.rx, end) == log_of(context.instance.rx, context.progress[Word.DURABLE])[:-1]
 
 
@@ -343,3 +346,39 @@ def _tear(path: Path, context: Context) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"\x07" * 40)
+
+
+async def test_a_damaged_head_is_told_by_one_event_whoever_finds_it_again(context: Context) -> None:
+    async with running(context):
+        pass
+    (path,) = segment_paths(context.instance.rx)
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    path.write_bytes(data)
+    sentence = "segment rx.1.0: one copy of its preamble is damaged, the other is used"
+
+    def errors() -> list[dict[str, Any]]:
+        return [item[1] for item in records(context) if item[0] == "TEC_Error"]
+
+    for _ in range(3):
+        context.progress.ready(0, False)
+        async with running(context) as process:
+            await until(lambda: errors() and not process._damage._posted and sentence in process._damage._told)
+            await process._intake.durable()
+            (told,) = errors()
+            assert told["msg"] == sentence and told["severity"] == "CRITICAL"
+
+
+async def test_a_rule_base_without_the_class_for_errors_costs_the_event_only(
+    context: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(context) as process, asking(context) as client:
+
+        def unknown(*_: object) -> int:
+            raise EventRejected("no class TEC_Error")
+
+        monkeypatch.setattr(process._intake, "add_notice", unknown)
+        await client.call("damaged", [position_of(1, 72)])
+        assert "it would have said: the record at rx:1:72 (segment rx.1.0, byte " in caplog.text
+        end = await client.call("quarantine", [position_of(1, 0), "poison"])
+        assert log_of(context.instance.rx, end)[-1].kind == Kind.QUARANTINE

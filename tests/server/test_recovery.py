@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from opentec.events.records import Kind, Record, position_of
+from opentec.log.store import LogDirectory
 from opentec.server.progress import Progress, Word
 from opentec.server.recovery import Recovery
 from opentec.server.report import disk, recovery
+from tests.server.kit import UUID
 
 
 class Clock:
@@ -31,7 +33,7 @@ def test_progress_rate_and_what_is_to_go(tmp_path: Path, caplog: pytest.LogCaptu
     caplog.set_level("INFO")
     clock, progress = Clock(), Progress()
     assert recovery(progress, clock) is None
-    counting = Recovery(progress, tmp_path, clock)
+    counting = Recovery(progress, LogDirectory(tmp_path, UUID), clock)
     counting.begin(position_of(1, 0), position_of(1, 1000))
     assert counting.active and recovery(progress, clock) == {
         "done": False,
@@ -64,23 +66,23 @@ def test_progress_rate_and_what_is_to_go(tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_a_rule_process_that_begins_anew_goes_on_counting(tmp_path: Path) -> None:
     clock, progress = Clock(), Progress()
-    first = Recovery(progress, tmp_path, clock)
+    first = Recovery(progress, LogDirectory(tmp_path, UUID), clock)
     first.begin(position_of(1, 0), position_of(1, 1000))
     first.count(records(0, 8))
-    second = Recovery(progress, tmp_path, clock)
+    second = Recovery(progress, LogDirectory(tmp_path, UUID), clock)
     second.begin(position_of(1, 400), position_of(1, 5000))  # half of that was committed, and the log has grown
     found = recovery(progress, clock)
     assert found is not None and (found["records"], found["bytes"], found["bytes_to_go"]) == (4, 400, 600)
     progress[Word.COMMITTED] = position_of(1, 1000)
     second.look()
-    third = Recovery(progress, tmp_path, clock)
+    third = Recovery(progress, LogDirectory(tmp_path, UUID), clock)
     third.begin(position_of(1, 1000), position_of(1, 6000))
     assert not third.active, "that was no takeover"
 
 
 def test_nothing_to_replay(tmp_path: Path) -> None:
     progress = Progress()
-    counting = Recovery(progress, tmp_path)
+    counting = Recovery(progress, LogDirectory(tmp_path, UUID))
     counting.begin(position_of(1, 10), position_of(1, 10))
     counting.look()
     assert not counting.active and recovery(progress) is None

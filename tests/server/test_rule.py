@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from opentec.events.records import ActivatePayload, ChangePayload, Disposition, Kind, position_of
+from opentec.events.records import ActivatePayload, ChangePayload, Disposition, Kind, name_of, position_of
 from opentec.log.segments import read_preamble, segment_paths
 from opentec.rim.batch import Batch
 from opentec.rim.errors import RepositoryRefused, RepositoryUnavailable
@@ -41,6 +41,13 @@ def message(number: int) -> tuple[str, dict[str, Any]]:
 
 def names(rows: list[dict[str, Any]]) -> list[str]:
     return [row["hostname"] for row in rows if row["class"] == "Link_Up"]
+
+
+async def errors(tec: Node) -> list[dict[str, Any]]:
+    """The stored TEC_Error, once all of the log is committed."""
+    await tec.work("reception")._intake.durable()
+    await tec.committed()
+    return [row for row in await tec.rows() if row["class"] == "TEC_Error"]
 
 
 async def recovery_said(tec: Node) -> None:
@@ -318,8 +325,29 @@ async def test_a_damaged_record_is_named_and_the_next_one_is_processed(context: 
             file.write(b"\xff\xff")
         tec.start("rule")
         await tec.committed()
-        assert names(await tec.rows()) == ["h2"]
         assert (await outcome(tec, damaged.position))[1] == Disposition.FAILED
+        at = read_preamble(path).records_at + damaged.position - position_of(1, 0)
+        where = f"{name_of(damaged.position)} (segment rx.1.0, byte {at})"
+        (told,) = await errors(tec)
+        assert told["msg"].startswith(f"the record at {where} is damaged and lost") and told["severity"] == "CRITICAL"
+        assert names(await tec.rows()) == ["h2"]
+        # who reads it again does not tell it again
+        tec.work("rule")._damaged = [damaged.position]
+        tec.work("rule")._wake.set()
+        await until(lambda: not tec.work("rule")._damaged)
+        assert await errors(tec) == [told]
+
+
+async def test_damage_is_told_though_reception_was_away(context: Context) -> None:
+    async with node(context) as tec:
+        await tec.committed()
+        rule = tec.work("rule")
+        await tec.kill("reception")
+        rule._damaged = [position_of(1, 72)]
+        rule._wake.set()
+        tec.start("reception")
+        await until(lambda: not rule._damaged)
+        assert len(await errors(tec)) == 1
 
 
 async def test_an_away_repository_stops_the_rule_process_at_its_window(

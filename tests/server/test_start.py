@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,17 @@ from typing import Any
 import pytest
 
 from opentec.ha import epochs, marks, process, readers
+from opentec.ha.errors import LeaseDirectoryError
 from opentec.ha.lease import Lease
 from opentec.rules.snapshots import CURRENT, SEEN, WAITING, read_mark, write_mark
-from opentec.server import preflight
+from opentec.server import activation, preflight
 from opentec.server import start as module
+from opentec.server.config import load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, ServerError
 from opentec.server.instance import Instance
 from opentec.server.start import AlreadyRunning, Prepared, _rejoin, _wait_for_word, _writer
-from tests.server.kit import make_instance, make_repository
+from tests.server.kit import make_context, make_instance, make_repository
 from tests.server.test_dispatch import segment
 
 RULES = Path(__file__).parents[2] / "rules/default"
@@ -46,9 +50,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def instance(made: Path, tmp_path: Path) -> Instance:
     shutil.copytree(made, tmp_path / "tec")
     found = Instance(tmp_path / "tec")
-    from opentec.server.config import load_config
-
     await make_repository(found, load_config(found))
+    return found
+
+
+def activates(found: Prepared) -> bool:
+    return found.chosen is not None and found.chosen.activates
+
+
+def comes_up(found: Prepared) -> Prepared:
+    """What reception does when the log has what this start chose."""
+    context = make_context(found.instance, base=found.rule_base, chosen=found.chosen)
+    activation.remember(context, log_time=None, loaded=False)
+    epochs.path_of(found.instance.ha, context.epoch).unlink()
     return found
 
 
@@ -155,6 +169,16 @@ async def test_a_stop_is_cleared_by_a_start_even_when_the_edited_rule_base_is_re
     assert "TEC_CLASSES/root.baroc:1:" in slots["msg"]
 
 
+async def test_a_start_that_is_refused_leaves_the_server_stopped(instance: Instance) -> None:
+    epochs.path_of(instance.ha, 1).touch()
+    marks.mark_stopped(instance.ha, 1)
+    (instance.rule_bases / CURRENT).unlink()
+    (instance.directory / "rules/TEC_CLASSES/root.baroc").write_text("TEC_CLASS: broken")
+    with pytest.raises(ServerError, match="the rule base in .* is refused:\n"):
+        prepare(instance)
+    assert marks.stopped(instance.ha)
+
+
 async def test_a_rule_base_that_does_not_run_here_is_never_named(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,40 +231,67 @@ async def other_snapshot(instance: Instance, tmp_path: Path) -> str:
 
 
 async def test_what_was_loaded_stays_until_the_configured_folder_is_edited(instance: Instance, tmp_path: Path) -> None:
-    first = prepare(instance)
-    assert first.activates, "the folder was not seen before"
+    first = comes_up(prepare(instance))
+    assert activates(first), "the folder was not seen before"
     assert read_mark(instance.rule_bases, SEEN) == first.rule_base.content_hash
-    assert not prepare(instance).activates, "the folder is as it was"
+    assert not activates(prepare(instance)), "the folder is as it was"
     loaded = await other_snapshot(instance, tmp_path)
     write_mark(instance.rule_bases, CURRENT, loaded)
-    again = prepare(instance)
-    assert (again.rule_base.content_hash, again.activates) == (loaded, False)
+    again = comes_up(prepare(instance))
+    assert (again.rule_base.content_hash, activates(again)) == (loaded, False)
     with (instance.directory / "rules/TEC_RULES/rule_sets").open("a") as file:
         file.write("# edited\n")
-    edited = prepare(instance)
-    assert edited.activates and edited.rule_base.content_hash not in (loaded, first.rule_base.content_hash)
+    edited = comes_up(prepare(instance))
+    assert activates(edited) and edited.rule_base.content_hash not in (loaded, first.rule_base.content_hash)
     assert read_mark(instance.rule_bases, CURRENT) == edited.rule_base.content_hash
     shutil.rmtree(instance.rule_bases / edited.rule_base.content_hash)
-    assert prepare(instance).activates, "its snapshot is gone: the folder is read again"
+    assert activates(prepare(instance)), "its snapshot is gone: the folder is read again"
+
+
+async def test_a_start_that_never_serves_leaves_what_it_chose_to_the_next(instance: Instance, tmp_path: Path) -> None:
+    """It dies before the log has it, or another node is faster: nothing may look as if it had been activated."""
+    comes_up(prepare(instance))
+    before = {mark: read_mark(instance.rule_bases, mark) for mark in (CURRENT, SEEN)}
+    with (instance.directory / "rules/TEC_RULES/rule_sets").open("a") as file:
+        file.write("# edited\n")
+    chosen = [prepare(instance) for _ in range(2)]
+    assert all(activates(found) for found in chosen)
+    assert {mark: read_mark(instance.rule_bases, mark) for mark in before} == before
+    edited = comes_up(chosen[1])
+    assert not activates(prepare(instance)), "now it is at work"
+    waiting = await other_snapshot(instance, tmp_path)
+    write_mark(instance.rule_bases, WAITING, waiting)
+    assert {prepare(instance).rule_base.content_hash for _ in range(2)} == {waiting}
+    assert read_mark(instance.rule_bases, WAITING) == waiting
+    assert read_mark(instance.rule_bases, CURRENT) == edited.rule_base.content_hash
+    write_mark(instance.rule_bases, WAITING, "e" * 64)
+    assert all(prepare(instance).notices for _ in range(2)), "why it was refused is told until the log has it"
+
+
+async def test_the_first_start_names_its_rule_base_for_a_node_that_starts_behind_it(instance: Instance) -> None:
+    (instance.rule_bases / CURRENT).unlink()
+    first = prepare(instance)
+    assert read_mark(instance.rule_bases, CURRENT) == first.rule_base.content_hash
+    assert activates(prepare(instance)), "but it is not active before the log has it"
 
 
 async def test_what_waits_for_a_start_is_taken_once(instance: Instance, tmp_path: Path) -> None:
     prepare(instance)
     waiting = await other_snapshot(instance, tmp_path)
     write_mark(instance.rule_bases, WAITING, waiting)
-    found = prepare(instance)
-    assert (found.rule_base.content_hash, found.activates) == (waiting, True)
+    found = comes_up(prepare(instance))
+    assert (found.rule_base.content_hash, activates(found)) == (waiting, True)
     assert read_mark(instance.rule_bases, WAITING) == ""
     again = prepare(instance)
-    assert (again.rule_base.content_hash, again.activates) == (waiting, False)
+    assert (again.rule_base.content_hash, activates(again)) == (waiting, False)
 
 
 async def test_what_waits_and_cannot_be_loaded_is_told_once(instance: Instance) -> None:
-    prepare(instance)
+    comes_up(prepare(instance))
     write_mark(instance.rule_bases, WAITING, "e" * 64)
     said: list[str] = []
-    found = prepare(instance, said)
-    assert found.rule_base.content_hash == found._current_hash() and not found.activates
+    found = comes_up(prepare(instance, said))
+    assert found.rule_base.content_hash == found._current_hash() and not activates(found)
     assert said[0].startswith("the rule base eeeeeeeeeeee, loaded for this start, is refused and the one before stays")
     assert found.notices[0][0] == "TEC_Error"
     assert prepare(instance).notices == []
@@ -313,6 +364,105 @@ async def test_a_node_whose_disk_fails_stands_by_again_when_it_is_mended(
     assert became == [5.0] and slept == [module._DISK_AGAIN] * 2 and not children
     assert told == [("WATCHDOG=1", "STATUS=rx: it cannot be written: Read-only file system")] * 2
     assert caplog.text.count("stands by again when this is mended") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InstanceError("tec is not an instance directory"), OSError(5, "Input/output error"), "cannot be read"],
+    ids=["folder", "disk", "file"],
+)
+async def test_a_node_whose_storage_is_away_waits_for_it(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception | str
+) -> None:
+    """The mount is gone for a moment: that must not cost the standby. Why it waits is said once."""
+    monkeypatch.setattr("opentec.server.logs.log_to_file", lambda path: None)
+    waited: list[str] = []
+    became: list[float] = []
+    monkeypatch.setattr(module, "_wait_for_disk", waited.append)
+    monkeypatch.setattr(Prepared, "become_master", lambda self, ready, cool_off: became.append(cool_off))
+    looks = iter([error, error, None])
+
+    def load(found: Instance) -> Any:
+        away = next(looks)
+        if isinstance(away, str):
+            raise ConfigError(away) from OSError(116, "Stale file handle")
+        if away is not None:
+            raise away
+        return load_config(found)
+
+    monkeypatch.setattr(module, "load_config", load)
+    lock = os.open(os.devnull, os.O_RDONLY)
+    _rejoin([str(instance.directory), "black", "0.0", str(lock)])
+    os.close(lock)
+    assert became == [0.0] and len(waited) == 2
+    assert caplog.text.count("node black stands by again when this is mended") == 1
+
+
+class Replaced(BaseException):
+    """What an exec would have begun, or an exit."""
+
+
+async def ended(found: Prepared, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[str, list[str]]:
+    """What becomes of a master that ends with this error: its exec, or its exit."""
+
+    class Fails:
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self.options = options
+
+        async def run(self) -> int:
+            raise error
+
+    def stop(*what: Any) -> None:
+        raise Replaced(*what)
+
+    monkeypatch.setattr("opentec.server.master.Master", Fails)
+    monkeypatch.setattr("opentec.server.logs.log_to_file", lambda path: None)
+    monkeypatch.setattr("setproctitle.setproctitle", lambda title: None)
+    monkeypatch.setattr(module, "_wait_for_disk", lambda trouble: None)
+    monkeypatch.setattr(module.asyncio, "run", run_here)
+    monkeypatch.setattr(module.logging, "shutdown", lambda: None)
+    monkeypatch.setattr(module.os, "execv", stop)
+    monkeypatch.setattr(module.os, "_exit", stop)
+    found.lock = os.open(os.devnull, os.O_RDONLY)
+    try:
+        with pytest.raises(Replaced) as replaced:
+            found.become_master(lambda word: None)
+    finally:
+        os.close(found.lock)
+    return replaced.value.args[0], list(replaced.value.args[1:])
+
+
+def run_here(work: Any) -> Any:
+    """A coroutine that waits for nothing, to its end."""
+    try:
+        work.send(None)
+    except StopIteration as result:
+        return result.value
+    raise AssertionError("it waits")
+
+
+async def test_a_node_that_lost_the_lease_s_folder_before_it_stood_by_again_begins_anew(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = os.open(os.devnull, os.O_RDONLY)
+    found = Prepared(instance, "black", lambda text: None, lock=lock)
+    os.close(lock)
+    away = ServerError("ha: Stale file handle")
+    away.__cause__ = LeaseDirectoryError("ha: Stale file handle")
+    program, (arguments,) = await ended(found, monkeypatch, away)
+    assert program == sys.executable
+    # a module of the directory that the server was started in must not be imported in place of a library's
+    assert arguments[1:4] == ["-P", "-m", "opentec.server.start"]
+    assert await ended(found, monkeypatch, ServerError("a newer version is at work")) == (1, [])
+    assert await ended(prepare(instance), monkeypatch, away) == (1, []), "somebody waits for the word of this one"
+
+
+def test_no_python_that_the_server_starts_imports_from_the_current_directory() -> None:
+    """Whoever owns the directory that a server of root was started in would run code as root."""
+    source = Path(module.__file__).parents[1]
+    texts = [path.read_text() for path in source.rglob("*.py")]
+    found = [after for text in texts for after in re.findall(r"\[\s*sys\.executable,\s*(\S+)", text)]
+    assert len(found) >= 5 and set(found) <= {'"-P",', '"-I",'}, found
 
 
 async def test_a_standby_takes_what_the_active_node_has(instance: Instance) -> None:
@@ -419,7 +569,7 @@ async def test_another_node_that_claims_meanwhile_makes_this_one_a_standby(
     free = [True, False, False]
     monkeypatch.setattr(Prepared, "_lease_is_free", lambda self: free.pop(0))
     found = prepare(instance)
-    assert found._alone is None and not found.activates and not free
+    assert found._alone is None and not found.alone and not activates(found) and not free
 
 
 async def test_a_disk_that_fails_refuses_the_start(instance: Instance, tmp_path: Path) -> None:

@@ -62,10 +62,9 @@ class Watch:
         if current is None:
             return Decision(0, "no server has run here", None)
         away, self._looked = now - self._looked, now
+        self.undecided = False
         if not self._first[0]:
             self._first = (current.number, current.counter)
-        # where locks prove nothing, only a beat says that somebody is at work
-        self.undecided = self._alone and not self._trust_locks and self._first == (current.number, current.counter)
         self.newer = current if self._version is not None and current.version > self._version else None
         if self.newer is not None:
             return None
@@ -82,6 +81,8 @@ class Watch:
         silent = now - self._since
         if silent > self._preset.ttl_us:
             return Decision(current.number, f"no beat for {silent / 1_000_000:.1f} s", current)
+        # where locks prove nothing, only a beat says that somebody is at work
+        self.undecided = self._alone and not self._trust_locks and self._first == (current.number, current.counter)
         return None
 
     def _claim_free(self, current: EpochFile, now: int) -> Decision | None:

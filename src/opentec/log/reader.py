@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from opentec.events.records import OFFSET_MASK, Kind, Record, decode_quarantine, epoch_of, name_of, offset_of
-from opentec.log.codec import decode_records, scan, segment_name
+from opentec.log.codec import decode_records, next_valid, scan, segment_name
 from opentec.log.errors import LogError, LogMismatch
 from opentec.log.segments import Segment, segments
 
@@ -120,11 +120,17 @@ def quarantined(directory: Path, since: int, limit: int) -> dict[int, str]:
         end = limit if segment.end is None else min(segment.end, limit)
         if end <= segment.start or (segment.end is not None and segment.end <= since):
             continue
-        data = _records_of(segment, end)
-        for record in scan(data, segment.preamble.seed, segment.preamble.base):
-            if record.kind == Kind.QUARANTINE and record.whole:
-                payload = decode_quarantine(data[record.payload_at : record.payload_at + record.payload_length])
-                found[payload.position] = payload.reason
+        data = memoryview(_records_of(segment, end))
+        seed, base = segment.preamble.seed, segment.preamble.base
+        following: int | None = 0
+        while following is not None:  # behind damage, later ones are still there
+            start = at = following
+            for record in scan(data[start:], seed, base + start):
+                if record.kind == Kind.QUARANTINE and record.whole:
+                    payload = decode_quarantine(bytes(data[start + record.payload_at :][: record.payload_length]))
+                    found[payload.position] = payload.reason
+                at = record.after - base
+            following = next_valid(data, seed, base, at + 1)
     return found
 
 

@@ -156,7 +156,7 @@ class Recovered(NamedTuple):
     rule_base: str
     rule_base_name: str
     end: int  # position behind the last record; 0 for an empty log
-    discarded: int  # bytes of an unfinished tail that were found and not taken
+    discarded: int  # bytes behind `end` that are no record: a write that was cut short, or the last record damaged
 
 
 def recover(directory: Path, instance: str) -> Recovered:
@@ -246,7 +246,7 @@ def _walk(segment: Segment, data: memoryview, table: SenderTable, limit: int | N
                 after = record.after - base
                 following = next_valid(searchable, seed, base, after)
                 if following is None:
-                    break  # the last record of an unsealed segment: a torn tail, never acknowledged
+                    break  # the last record of an unsealed segment: a torn tail, as far as anybody can tell
                 if torn := _torn(segment, searchable, after - record.payload_length, following):
                     break
             time, length = record.time, record.after - base
@@ -276,10 +276,11 @@ def _torn(segment: Segment, data: memoryview, start: int, end: int) -> bool:
     pass over what senders still hold. Bit rot changes what is there; what was never written is preallocated zeros, up
     to the end of a sector. A later group exists only when this one is durable.
     """
-    at, size = segment.preamble.records_at, len(data)
-    while start < end and end - start >= _UNWRITTEN:
-        stop = min(size, start + _SECTOR - (at + start) % _SECTOR)
-        if stop - start >= _UNWRITTEN and not bytes(data[start : min(stop, end)]).strip(b"\0"):
+    at = segment.preamble.records_at
+    while start < end:
+        stop = start + _SECTOR - (at + start) % _SECTOR
+        # what shares its sector with a record was written together with it, though it may be zeros
+        if _UNWRITTEN <= stop - start <= end - start and not bytes(data[start:stop]).strip(b"\0"):
             return not _group_follows(segment, data, end)
         start = stop
     return False
@@ -304,6 +305,19 @@ def _note(record: RawRecord, table: SenderTable) -> None:
         table.saw(record.sender, record.sequence, record.time, record.flags)
     if record.file:
         table.saw_file(record.file, record.path, record.end_offset, record.time)
+
+
+def place_of(directory: Path, position: int) -> str:
+    """Where a position lies, for a person: the segment and the byte of its file; "" where no segment has it.
+
+    Raises LogError, OSError.
+    """
+    for segment in reversed(segments(directory)):
+        if segment.start <= position:
+            if segment.epoch != epoch_of(position):
+                break
+            return f"segment {segment.name}, byte {segment.preamble.records_at + position - segment.start}"
+    return ""
 
 
 def bytes_between(directory: Path, first: int, end: int) -> int:

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +76,7 @@ class LogWriter:
         self._fd_name, self._fd_base, self._fd_at, self._fd_written = "", 0, 0, 0
         self.durable = epoch << OFFSET_BITS | base
         self.unsafe_skip_sync = False  # negative control of the tests only
+        self.superseded: Callable[[], bool] = lambda: False  # whether another epoch may have sealed this log
 
     @property
     def end(self) -> int:
@@ -154,7 +156,7 @@ class LogWriter:
 
         Chunks leave the list as they become durable. Raises LogFull when a segment cannot be made: the same list may be
         given again later. Raises LogWriteFailed when appending or fdatasync failed, which is final: the segment was
-        cut back to its last durable offset (or marked bad from there).
+        marked bad from its last durable offset on (or cut back to there).
         """
         while chunks:
             chunk = chunks[0]
@@ -176,21 +178,32 @@ class LogWriter:
             if not self.unsafe_skip_sync:
                 os.fdatasync(self._fd)
         except OSError as error:
-            self._cut_back()
+            self._mark_bad()
             raise LogWriteFailed(
                 f"{self.directory / self._fd_name}: {error.strerror}; nothing of it is acknowledged"
             ) from error
         self._fd_written += len(data)
 
-    def _cut_back(self) -> None:
-        """Leave only what is durable; where even that fails, say so in a file beside the segment."""
+    def _mark_bad(self) -> None:
+        """Say in a file beside the segment what is durable of it; where even that fails, cut the segment back.
+
+        Not the other way round: who took over meanwhile, while this node stood still, has sealed the segment with what
+        it found there and acknowledged that. It looks at a seal first, and at this file where there is none.
+        """
+        path = self.directory / f"{self._fd_name}.bad"
         try:
-            os.ftruncate(self._fd, self._fd_at + self._fd_written)
-            os.fsync(self._fd)
+            with path.open("w") as file:
+                file.write(str(self._fd_written))
+                file.flush()
+                os.fsync(file.fileno())
+            fsync_directory(self.directory)
         except OSError:
+            if self.superseded():
+                return
             # a disk that takes neither must not hide that writing failed: the node gives way all the same
             with contextlib.suppress(OSError):
-                (self.directory / f"{self._fd_name}.bad").write_text(str(self._fd_written))
+                os.ftruncate(self._fd, self._fd_at + self._fd_written)
+                os.fsync(self._fd)
 
     def _make_segment(self, chunk: Chunk) -> None:
         number = self._next_number()
@@ -216,7 +229,8 @@ class LogWriter:
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what is read-only cannot be tidied up, and says so below
+                temporary.unlink(missing_ok=True)
             kind = LogFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else LogWriteFailed
             raise kind(f"cannot make segment {path}: {error.strerror}") from error
         self._sealed = header.sealed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from opentec.events.errors import EventError
-from opentec.log.segments import read_head, segments
 from opentec.rules.rulebase import RuleBase, load_compiled
 from opentec.rules.rulebase_sources import RuleBaseError, read_sources
 from opentec.rules.snapshots import (
@@ -33,6 +33,31 @@ _NEEDED: Final[dict[str, dict[str, Any]]] = {
         **dict.fromkeys(("epoch", "gap", "skipped_epochs"), 1),
     },
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a start looked at to choose its rule base. It is settled, so no later start looks at it again, only when the
+    log has the outcome: a start that dies before, or becomes a standby, has changed nothing.
+    """
+
+    content_hash: str  # of the rule base that is to be activated, "" where that was refused
+    seen: str  # the configured folder's, as it was
+    seen_before: str  # what SEEN held
+    waiting: str  # what WAITING held
+
+    @property
+    def activates(self) -> bool:
+        return bool(self.content_hash)
+
+    def settle(self, rule_bases: Path, active: str) -> None:
+        """Note it beside the snapshots of `rule_bases`, where `active` is what the log names. Raises OSError."""
+        if self.content_hash and self.content_hash != active:
+            return  # another one was loaded since, and its load has noted what it saw
+        if self.content_hash and read_mark(rule_bases, SEEN) == self.seen_before != self.seen:
+            write_mark(rule_bases, SEEN, self.seen)
+        if self.waiting and read_mark(rule_bases, WAITING) == self.waiting:
+            clear_mark(rule_bases, WAITING)
 
 
 def may_activate(rule_bases: Path, content_hash: str) -> RuleBase:
@@ -76,7 +101,8 @@ def remember(context: Context, *, log_time: int | None, loaded: bool) -> None:
     """Keep on disk what the log says already: which rule base is active.
 
     `log_time` of its ACTIVATE record, None when that is older than this process. `loaded`: by a command and not by a
-    start, so the configured folder counts again only when it is edited. A disk that refuses is told and not fatal.
+    start, so the configured folder counts again only when it is edited. What the start of this epoch chose is settled
+    too. A disk that refuses is told and not fatal.
     """
     rule_bases, base = context.instance.rule_bases, context.rule_base
     try:
@@ -84,6 +110,8 @@ def remember(context: Context, *, log_time: int | None, loaded: bool) -> None:
             write_mark(rule_bases, CURRENT, base.content_hash)
         if log_time is not None:
             note_activated(rule_bases, base.content_hash, log_time)
+        if context.chosen is not None and not loaded:
+            context.chosen.settle(rule_bases, base.content_hash)
         if loaded:
             write_mark(rule_bases, SEEN, hash_of_folder(context.config.rule_base_path(context.instance)))
             clear_mark(rule_bases, WAITING)
@@ -102,11 +130,10 @@ def hash_of_folder(folder: Path) -> str:
 def prune_rule_bases(context: Context) -> None:
     """Delete the snapshots that neither the kept log nor a person needs."""
     try:
-        kept = segments(context.instance.rx)
-        header = read_head(kept[0].path)[1] if kept else None
-        if header is None:
+        oldest = context.log.oldest_rule_base()
+        if oldest is None:
             return  # its head is damaged: nobody knows what the log needs
-        gone = prune(context.instance.rule_bases, {header.rule_base, context.rule_base.content_hash}, header.time)
+        gone = prune(context.instance.rule_bases, {oldest[0], context.rule_base.content_hash}, oldest[1])
     except OSError as error:
         _log.warning("rule bases that nobody needs cannot be deleted: %s", error)
         return

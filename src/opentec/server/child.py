@@ -16,13 +16,18 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from opentec.server import hooks
 from opentec.server.config import Config
 from opentec.server.instance import Instance
 from opentec.server.progress import CHILDREN, Progress, Word
+
+if TYPE_CHECKING:
+    from opentec.log.store import LogStore
+    from opentec.server.activation import Chosen
 
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
@@ -56,10 +61,16 @@ class Context:
     selector: str = "indexed"  # or "durable-rules", whose self-test has passed then
     skip_to_log: bool = False  # a gap between repository and log was accepted: go on at the log's beginning
     activates: bool = True  # this start chose `rule_base`; False: the log's last one rules
+    chosen: Chosen | None = None  # what it looked at for that, to be settled when the log has the outcome
 
     @property
     def runtime(self) -> Path:
         return self.instance.runtime(self.node)
+
+    @cached_property
+    def log(self) -> LogStore:
+        """The reception log."""
+        return self.instance.log_store()
 
     def superseded(self) -> bool:
         from opentec.ha.epochs import superseded

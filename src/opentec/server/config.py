@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -13,7 +13,7 @@ from opentec.events.names import nearest, shown
 from opentec.ha.command import check_command
 from opentec.ha.lease import PRESETS, Preset
 from opentec.server.errors import ConfigError
-from opentec.server.instance import DEFAULT_PORT, Instance
+from opentec.server.instance import DEFAULT_PORT, HOST, Instance
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -23,9 +23,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# a node's becomes part of paths, and of the titles of its processes
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-# it becomes part of the name of a folder, and of the titles of processes
-_NodeName = _Name
 
 
 class ServerSection(_Section):
@@ -47,7 +46,7 @@ class NodeSection(_Section):
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError(f"{value!r} is not HOST:PORT, for example 127.0.0.1:{DEFAULT_PORT}")
         return value
 
@@ -113,6 +112,9 @@ class HaSection(_Section):
     """Argument list that ends a stale server on another host; {node}, {pid}, {epoch} and {address} are replaced."""
     fence_limit: Annotated[float, Field(ge=1, le=3600)] = 60
     """Seconds that the fencing command may take."""
+    trust_locks: bool = True
+    """A free lock of the lease proves that its holder is dead; false where the shared file system keeps locks on each
+    host by itself, then only a missing beat does."""
 
     @field_validator("fence_command")
     @classmethod
@@ -185,7 +187,7 @@ class Config(_Section):
     """All of tec_server.toml."""
 
     server: ServerSection = ServerSection()
-    nodes: Annotated[dict[_NodeName, NodeSection], Field(min_length=1)] = {"node1": NodeSection()}
+    nodes: Annotated[dict[_Name, NodeSection], Field(min_length=1)] = {"node1": NodeSection()}
     rx: RxSection = RxSection()
     rim: RimSection = RimSection()
     ha: HaSection = HaSection()
@@ -227,8 +229,9 @@ def load_config(instance: Instance) -> Config:
 
 
 # keys whose types say nothing to a person, who needs to see the form
+_A_NAME: Final = "a name: letters, digits, '_', '.' and '-', 64 at most, a letter or a digit first"
 _WANTED: Final = {
-    "server.name": "a name: letters, digits, '_', '.' and '-', 64 at most, a letter or a digit first",
+    "server.name": _A_NAME,
     "ha.disk_limit": 'a number of seconds from 0 to 600, nor "auto"; for example disk_limit = 2.0',
     "ha.fence_command": 'a list of texts; for example fence_command = ["/usr/sbin/fence_ipmilan", "-n", "{node}"]',
     "ha.local_disks": 'a list of texts; for example local_disks = ["/var/lib"]',
@@ -247,6 +250,11 @@ def _explain(instance: Instance, item: ErrorDetails) -> str:
     match item["type"]:
         case "value_error":
             pass
+        case "extra_forbidden" if loc[0] == "nodes" and isinstance(item["input"], dict):
+            name = ".".join((*map(str, loc[1:]), *_deeper(item["input"])))
+            message = f'a name with a point stands in quotes: [nodes."{name}"]'
+        case "string_pattern_mismatch" if loc[-1] == "[key]":
+            key, message = named, f"{value} is not {_A_NAME}"
         case "extra_forbidden":
             message = f"there is no such key{_suggest(loc)}"
         case _ if named in _WANTED:
@@ -266,6 +274,14 @@ def _explain(instance: Instance, item: ErrorDetails) -> str:
             # what could not be read as a number needs no second half that says so
             message = message.replace("Input", value, 1).partition(", unable to parse")[0]
     return f"{instance.config_file}: {key}: {message}"
+
+
+def _deeper(section: object) -> Iterator[str]:
+    """The headings of sections in one another, of which each is all that the one before has."""
+    while isinstance(section, dict) and len(section) == 1:
+        ((name, section),) = section.items()
+        if isinstance(section, dict):
+            yield str(name)
 
 
 def _near(value: object, words: Iterable[str]) -> str:

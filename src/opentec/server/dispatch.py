@@ -14,7 +14,6 @@ import msgspec
 from opentec.events.image import EventKey, EventRow, is_key
 from opentec.events.records import name_of, position_of
 from opentec.log.errors import LogError
-from opentec.log.segments import segments
 from opentec.rim.batch import Batch
 from opentec.rim.errors import (
     PositionMismatch,
@@ -170,10 +169,10 @@ class Dispatch:
 
     async def _skip_gap(self, position: int) -> int:
         """An operator accepted that records are missing: the repository goes on where the log begins."""
-        found = segments(self._context.instance.rx)
+        found = self._context.log.extents()
         while not found or found[-1].epoch < self._context.epoch:  # reception is about to seal what was before
             await asyncio.sleep(_RETRY)
-            found = segments(self._context.instance.rx)
+            found = self._context.log.extents()
         if any(part.start <= position and (part.end is None or position <= part.end) for part in found):
             return position  # skipped before this process was started again
         oldest = found[0].start

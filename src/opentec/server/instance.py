@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentec.events.names import nearest
 from opentec.server.errors import ConfigError, InstanceError
 from opentec.server.toml import parse_toml
 
+if TYPE_CHECKING:
+    from opentec.log.store import LogStore
+
 CONFIG_NAME: Final = "tec_server.toml"
 DEFAULT_PORT: Final = 5529
+HOST: Final = re.compile(r"""[^\s,=/@"'\\]+""")  # two addresses, or more than an address, are no host
 _SOCKET_PATH: Final = 107  # bytes of a unix socket's path
 
 
@@ -60,6 +65,12 @@ class Instance:
             raise InstanceError(
                 f"{self.directory / 'instance'}: {error.strerror}; was this directory made by `tec init`?"
             ) from error
+
+    def log_store(self) -> LogStore:
+        """The reception log; raises InstanceError when this instance has no identity."""
+        from opentec.log.store import LogDirectory
+
+        return LogDirectory(self.rx, self.uuid())
 
     def runtime(self, node: str) -> Path:
         """Directory of this node's sockets. Short, because a socket's path has 107 bytes at most."""

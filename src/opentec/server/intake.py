@@ -15,7 +15,8 @@ from opentec.events.parser import EventParser
 from opentec.events.records import NO_SENDER, EventPayload, Kind, RejectedPayload, Verdict, encode
 from opentec.log.clock import LogClock
 from opentec.log.errors import LogError, LogFull
-from opentec.log.writer import Chunk, LogWriter
+from opentec.log.store import Writer
+from opentec.log.writer import Chunk
 from opentec.server import hooks
 from opentec.server.progress import Progress, Word, boot_us
 from opentec.server.receiver import Connection
@@ -29,7 +30,7 @@ class Intake:
 
     def __init__(
         self,
-        writer: LogWriter,
+        writer: Writer,
         clock: LogClock,
         classes: ClassTable,
         progress: Progress,

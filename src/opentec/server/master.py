@@ -25,9 +25,9 @@ from opentec.ha.errors import LeaseDirectoryError, LeaseLost
 from opentec.ha.lease import Lease
 from opentec.ha.lease import gc as drop_old_epochs
 from opentec.ha.watch import Decision, Watch
-from opentec.log.segments import bytes_between
 from opentec.rim.schema import SCHEMA_VERSION
 from opentec.server import hooks, leaving, report
+from opentec.server.activation import Chosen
 from opentec.server.child import Context
 from opentec.server.config import Config
 from opentec.server.errors import Refused, ServerError
@@ -37,7 +37,7 @@ from opentec.server.notify import Notifier
 from opentec.server.progress import CHILDREN, Progress, Word, boot_us
 from opentec.server.rpc import Peer, RpcClient, RpcServer
 from opentec.server.supervisor import GiveUp, Supervisor
-from opentec.server.takeover import first_notice, last_logged
+from opentec.server.takeover import first_notice
 
 _log = logging.getLogger("master")
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -71,21 +71,21 @@ class Master:
         cool_off: float = 0.0,
         load_rule_base: Callable[[], Any] | None = None,
         active_hash: Callable[[], str | None] | None = None,
-        activates: bool = True,
+        chosen: Chosen | None = None,
+        alone: bool = False,
         refused: str = "",
         claimed: Callable[[], None] = lambda: None,
     ) -> None:
         """`ready` is called when this node serves or stands by, `claimed` when it holds the lease or waits for it.
 
-        `load_rule_base` gives the active one while this node stands by, `active_hash` says which that is. `activates`:
-        this start chose `rule_base`; else, and at a takeover, the log's last one rules. `refused`: why the rule base
-        that this start was to activate is not at work.
+        `load_rule_base` gives the active one while this node stands by, `active_hash` says which. `chosen`: by this
+        start, `alone` if it found nobody at work; else the log's last one rules. `refused`: why what it chose does not.
         """
-        self._instance, self._config, self._node = instance, config, node
+        self._instance, self._config, self._node, self._log = instance, config, node, instance.log_store()
         self._notifier = Notifier()
         self._rule_base, self._notices, self._ready = rule_base, notices, self._notifier.before(ready)
-        self._load_rule_base, self._active_hash, self._activates = load_rule_base, active_hash, activates
-        self._refused, self._lease_settled = refused, claimed
+        self._load_rule_base, self._active_hash, self._chosen = load_rule_base, active_hash, chosen
+        self._alone, self._refused, self._lease_settled = alone, refused, claimed
         self._cool_off, self._selector = cool_off, selector
         self._repository_epoch, self._skip_to_log = repository_epoch, skip_to_log
         self._preset = config.ha.preset
@@ -134,8 +134,8 @@ class Master:
 
     async def _stand_by(self) -> bool:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
-        trusted = self._config.ha.trust_locks
-        watch = Watch(self._instance.ha, self._node, self._preset, trust_locks=trusted, version=SCHEMA_VERSION)
+        preset, trusted, alone = self._preset, self._config.ha.trust_locks, self._alone
+        watch = Watch(self._instance.ha, self._node, preset, trust_locks=trusted, version=SCHEMA_VERSION, alone=alone)
         not_before = boot_us() + int(self._cool_off * 1e6)
         trial = Trial(self._config.disks(self._instance), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
         try:
@@ -204,7 +204,7 @@ class Master:
                 self._node,
                 [self._config.nodes[self._node].listen],
                 decision.expect,
-                repository_epoch=max(last_logged(self._instance.rx), self._repository_epoch),
+                repository_epoch=max(self._log.newest_epoch(), self._repository_epoch),
                 version=SCHEMA_VERSION,
             )
             if lease is not None:
@@ -212,8 +212,8 @@ class Master:
                 self._lease_settled()
                 self._claimed(decision)
                 return True
-        elif self._state == "starting" and boot_us() >= not_before:
-            self._state = "standby"
+        elif self._state == "starting" and boot_us() >= not_before and not watch.undecided:
+            self._state, self._chosen = "standby", None  # the next start looks again
             self._lease_settled()
             gc.collect()
             gc.freeze()  # now, so that a takeover forks at once
@@ -245,7 +245,7 @@ class Master:
             server=self._config.server.name,
             node=self._node,
             epoch=epoch,
-            last_logged=last_logged(self._instance.rx),
+            last_logged=self._log.newest_epoch(),
             rule_base=self._rule_base.content_hash,
         )
         _log.info("epoch %d is ours: %s", epoch, decision.reason)
@@ -260,7 +260,8 @@ class Master:
             self._notices,
             self._selector,
             self._skip_to_log,
-            self._activates and self._state != "standby",
+            self._chosen is not None and self._chosen.activates,
+            self._chosen,
         )
 
     # -- active -----------------------------------------------------------------------------------------------------
@@ -344,7 +345,7 @@ class Master:
     def _waiting(self) -> int:
         """Bytes of the log that are not committed."""
         progress = self._progress
-        return bytes_between(self._instance.rx, progress[Word.COMMITTED], progress[Word.DURABLE])
+        return self._log.bytes_between(progress[Word.COMMITTED], progress[Word.DURABLE])
 
     async def _reaping(self) -> None:
         assert self._supervisor is not None

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from opentec.events.records import epoch_of, name_of
 from opentec.log.errors import LogError
-from opentec.log.segments import Segment, read_head, segments
 from opentec.rim.mounts import network_file_system
 from opentec.server.config import Config
 from opentec.server.errors import ServerError
@@ -26,12 +25,13 @@ class Standing(NamedTuple):
 def standing(instance: Instance, config: Config) -> Standing:
     """Compare repository and log. Raises ServerError when either cannot be read."""
     epoch, position = _repository(config.repository_path(instance), instance.uuid())
+    log = instance.log_store()
     try:
-        found = segments(instance.rx)
+        found = log.extents()
     except LogError as error:
         raise ServerError(str(error)) from error
     gap = ""
-    if found and position < found[0].start and not (position == 0 and _is_first(found[0])):
+    if found and position < found[0].start and not (position == 0 and log.is_complete()):
         gap = (
             f"the repository wants to go on at {name_of(position)}, but the oldest segment of the log begins at "
             f"{name_of(found[0].start)}: records between are missing"
@@ -51,19 +51,30 @@ def standing(instance: Instance, config: Config) -> Standing:
     return Standing(epoch, position, gap)
 
 
-def refuse_network(path: Path, allowed: bool) -> None:
-    """Raises ServerError when the repository lies on a network file system, unless the configuration takes the risk."""
-    if not allowed and (kind := network_file_system(path)):
+def refuse_network(instance: Instance, config: Config) -> None:
+    """Raises ServerError when the repository, or what several nodes share, lies on a network file system, unless the
+    configuration takes the risk.
+
+    SQLite's locks are not sound there; neither may the lease's be, and a node may read too late what another one wrote.
+    """
+    if config.rim.allow_network_fs:
+        return
+    repository = config.repository_path(instance)
+    if kind := network_file_system(repository):
         raise ServerError(
-            f"{path} lies on a {kind} file system: SQLite's locks do not protect it there, and a failover may damage "
-            "it; move the repository to a local disk (rim.path), or set rim.allow_network_fs if losing it is acceptable"
+            f"{repository} lies on a {kind} file system: SQLite's locks do not protect it there, and a failover may "
+            "damage it; one node can have it on a local disk (rim.path), several need a disk or a cluster file system "
+            "(GFS2, OCFS2) that all of them reach; or set rim.allow_network_fs if losing it is acceptable"
         )
-
-
-def _is_first(segment: Segment) -> bool:
-    """Was there never a segment before this one? Epochs that ended before they wrote one do not count."""
-    header = read_head(segment.path)[1]
-    return segment.preamble.base == 0 and header is not None and not header.sealed
+    if len(config.nodes) < 2:
+        return
+    for folder, what in ((instance.ha, "the lease"), (instance.rx, "the reception log")):
+        if kind := network_file_system(folder):
+            raise ServerError(
+                f"{folder} lies on a {kind} file system: it does not keep {what} sound for {len(config.nodes)} nodes; "
+                "put the directory on a disk or a cluster file system (GFS2, OCFS2) that all of them reach, or set "
+                "rim.allow_network_fs if losing events is acceptable"
+            )
 
 
 def _repository(path: Path, instance: str) -> tuple[int, int]:

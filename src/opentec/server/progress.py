@@ -1,6 +1,6 @@
 """A page of memory that the five processes share: who last ran, and how far each stage is.
 
-Made by the master before it forks. A word is eight aligned bytes, so no reader sees half of one, and has one writer at a
+Made by the master before it forks. A word is eight aligned bytes, so no reader sees half of one. It has one writer at a
 time: its process, or the master between the end of that and the start of the next.
 """
 

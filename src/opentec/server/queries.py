@@ -8,7 +8,6 @@ from typing import Any, Final
 from opentec.events.image import COLUMNS
 from opentec.events.records import Kind, Record, decode_change, decode_event, decode_rejected
 from opentec.log.codec import DAMAGED
-from opentec.log.reader import LogReader, iterate
 from opentec.rim.queries import PAGE, EventFilter
 from opentec.rim.repository import Repository
 from opentec.server.child import Context
@@ -115,7 +114,7 @@ async def _log_page(repository: Repository, context: Context, after: int, limit:
 
 
 def _read(context: Context, after: int, limit: int, count: int) -> tuple[list[Record], int]:
-    reader = LogReader(context.instance.rx, after)
+    reader = context.log.reader(after)
     try:
         return reader.read(limit, count), reader.position
     finally:
@@ -126,10 +125,12 @@ def _waiting(context: Context) -> int:
     """Events in the log that are not committed yet; counting stops at _COUNTED."""
     count = 0
     durable = context.progress[Word.DURABLE]
-    for page in iterate(context.instance.rx, context.progress[Word.COMMITTED], durable, PAGE):
-        count += sum(1 for record in page if record.kind in _DUMPED)
-        if count >= _COUNTED:
-            break
+    reader = context.log.reader(context.progress[Word.COMMITTED])
+    try:
+        while count < _COUNTED and (page := reader.read(durable, PAGE)):
+            count += sum(1 for record in page if record.kind in _DUMPED)
+    finally:
+        reader.close()
     return count
 
 

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
-import itertools
 import logging
-import shutil
 import time
 from typing import Any, Final
 
@@ -27,14 +25,13 @@ from opentec.events.records import (
     position_of,
 )
 from opentec.log.clock import LogClock
-from opentec.log.codec import parse_segment_name
 from opentec.log.errors import LogWriteFailed
-from opentec.log.segments import Recovered, damaged_heads, recover, segment_paths, segments
-from opentec.log.writer import open_writer
+from opentec.log.segments import Recovered
 from opentec.rules.rulebase import RuleBase
 from opentec.rules.traced import TraceError, TraceRequest
 from opentec.server import activation, hooks
 from opentec.server.child import Context, Demote, Fatal
+from opentec.server.damage import Damage
 from opentec.server.disks import try_disks
 from opentec.server.errors import Refused
 from opentec.server.intake import Intake
@@ -47,7 +44,7 @@ _ME: Final = CHILDREN.index("reception")
 _TICK_SHORTEST: Final = 0.1  # seconds: at most ten TICKs a second
 _HOUSEKEEPING: Final = 2.0
 _PORT_TRIES: Final = 100
-_INTERNAL: Final = frozenset(("follow", "notice", "quarantine"))
+_INTERNAL: Final = frozenset(("follow", "notice", "quarantine", "damaged"))
 _DISK_FAILS: Final = (errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE)  # another node may do better
 
 
@@ -56,7 +53,7 @@ class Reception:
 
     def __init__(self, context: Context) -> None:
         self._context = context = dataclasses.replace(context)  # its rule base is this process's own
-        self._config = context.config.rx
+        self._config, self._log = context.config.rx, context.log
         recovered = self._recover()
         # a segment that is still empty began this epoch, but the notice is not in it
         self._continued = recovered.end > position_of(context.epoch, 0)
@@ -64,15 +61,9 @@ class Reception:
         self._loading = asyncio.Lock()
         self._loaded: tuple[int, RuleBase] | None = None  # of the last load: its position, and the rule base before
         self._told = 0  # where the last notice of a record that was set aside stands
-        free = int(shutil.disk_usage(context.instance.rx).total * self._config.free_percent / 100)
-        self._reserve = free
-        writer = open_writer(
-            context.instance.rx,
-            context.instance.uuid(),
-            context.epoch,
-            recovered,
-            segment_size=self._config.segment_size,
-            free_reserve=free,
+        self._reserve = int(self._log.disk()[0] * self._config.free_percent / 100)
+        writer = self._log.open_writer(
+            context.epoch, recovered, segment_size=self._config.segment_size, free_reserve=self._reserve
         )
         self._intake = Intake(
             writer,
@@ -86,23 +77,27 @@ class Reception:
             backlog=self._config.backlog,
             slow=context.config.ha.preset.ttl_us / 3e6,
         )
+        self._damage = Damage(
+            context.instance.rx, self._tell_error, lambda: context.progress[Word.DURABLE], self._log.place_of
+        )
         self._rule: Peer | None = None
         self._rpc = RpcServer(context.runtime / "reception.sock", self._handle, gone=self._gone)
         self._server: asyncio.Server | None = None
         self._start_slots = dict(context.takeover)
         self._recovered = recovered
         writer.unsafe_skip_sync = hooks.unsafe("no-fdatasync")
+        writer.superseded = context.superseded
 
     def _recover(self) -> Recovered:
-        directory = self._context.instance.rx
-        for leftover in directory.glob("rx.*.tmp"):
-            key = parse_segment_name(leftover.stem)
-            if key is not None and key[0] <= self._context.epoch:  # a later epoch's is at work
-                leftover.unlink(missing_ok=True)
         started = time.monotonic()
-        recovered = recover(directory, self._context.instance.uuid())
+        recovered = self._log.recover()
         if recovered.discarded:
-            _log.warning("an unfinished tail of %d bytes was never acknowledged and is discarded", recovered.discarded)
+            _log.warning(
+                "%d bytes at the end of the log, from %s on, are discarded: a write that was cut short, or damage of "
+                "the last record",
+                recovered.discarded,
+                name_of(recovered.end),
+            )
         if recovered.end and epoch_of(recovered.end) > self._context.epoch:
             raise Fatal(f"the log has records of epoch {epoch_of(recovered.end)}, this is epoch {self._context.epoch}")
         _log.info("log recovered up to %s in %.3f s", name_of(recovered.end), time.monotonic() - started)
@@ -209,6 +204,9 @@ class Reception:
                 return self._notice(*argument)
             case "quarantine":
                 return await self._quarantine(*argument)
+            case "damaged":
+                self._damage.records(argument)
+                return self._damage.look()
         raise Refused(f"reception has no operation {operation!r}")
 
     def _notice(self, name: str, slots: dict[str, Any]) -> int:
@@ -279,16 +277,18 @@ class Reception:
         if position == self._told:
             return  # rules that cannot bear this notice would ask for the next one, without end
         name = name_of(position)
-        slots = {
-            "msg": f"the record at {name} is set aside: {reason}; tec why {name} shows it",
-            "severity": "CRITICAL",
-            "source": "TEC",
-            "hostname": self._context.config.server.name,
-        }
+        told = self._tell_error(f"the record at {name} is set aside: {reason}; tec why {name} shows it")
+        self._told = self._told if told is None else told
+
+    def _tell_error(self, text: str) -> int | None:
+        """Add a TEC_Error to the log; gives its position, None when the rule base does not know it."""
+        hostname = self._context.config.server.name
+        slots = {"msg": text, "severity": "CRITICAL", "source": "TEC", "hostname": hostname}
         try:
-            self._told = self._intake.add_notice("TEC_Error", slots)
+            return self._intake.add_notice("TEC_Error", slots)
         except EventError as error:
-            _log.error("TEC_Error cannot be posted: %s; it would have said: %s", error, slots["msg"])
+            _log.error("TEC_Error cannot be posted: %s; it would have said: %s", error, text)
+            return None
 
     async def _trace(self, peer: Peer, argument: dict[str, Any]) -> dict[str, Any]:
         """Record that names are traced, or no more; `unknown` tells of names that are no class, with the nearest."""
@@ -321,13 +321,16 @@ class Reception:
     async def _housekeeping(self) -> None:
         # not before the port is open: recovery needs one of the heads, this reads them all
         with contextlib.suppress(OSError):  # who cannot list the folder cannot go on either, and says so there
-            for said in await asyncio.to_thread(damaged_heads, self._context.instance.rx):
+            damaged = await asyncio.to_thread(self._log.damage)
+            for said in damaged:
                 _log.error("%s", said)
+            self._damage.heads(damaged)
         while True:
+            self._damage.look()
             await asyncio.sleep(_HOUSEKEEPING)
-            size = self._size()
+            size = self._log.size()
             self._context.progress[Word.RX_BYTES] = size
-            free = shutil.disk_usage(self._context.instance.rx).free
+            free = self._log.disk()[1]
             if size > self._config.limit:
                 self._intake.hold(f"the log has {size >> 20} MiB, rx.limit is {self._config.limit >> 20} MiB")
             elif free < self._reserve + self._config.segment_size:
@@ -337,29 +340,13 @@ class Reception:
             self._intake.close_idle(self._config.idle_limit)
             await self._retain()
 
-    def _size(self) -> int:
-        return sum(path.stat().st_blocks * 512 for path in segment_paths(self._context.instance.rx))
-
     async def _retain(self) -> None:
-        """Delete committed segments that are too old or too many, always keeping the last two."""
-        committed = self._context.progress[Word.COMMITTED]
-        found = segments(self._context.instance.rx)
-        self._context.progress[Word.OLDEST] = found[0].start if found else 0
-        total = sum(segment.length or 0 for segment in found)
+        """Delete what is committed and too old or too much, always keeping the last two segments."""
+        self._context.progress[Word.OLDEST] = self._log.oldest()
         oldest_kept = time.time() - self._config.retain_days * 86400
-        gone: list[str] = []
-        for segment, following in itertools.pairwise(found[:-1]):
-            # strictly behind the committed position, so that the log always reaches back to it
-            if segment.end is None or segment.end >= committed or following.start > committed:
-                break
-            if total <= self._config.retain_size and following.path.stat().st_mtime > oldest_kept:
-                break
-            segment.path.unlink()
-            segment.path.with_name(segment.name + ".bad").unlink(missing_ok=True)
-            gone.append(segment.name)
-            total -= segment.length or 0
-            _log.info("segment %s is committed and past its time: deleted", segment.name)
+        gone = self._log.expire(self._context.progress[Word.COMMITTED], self._config.retain_size, oldest_kept)
         if gone:
+            _log.info("committed and past their time, so deleted: %s", ", ".join(gone))
             self._intake.writer.forget(gone)
             await asyncio.to_thread(activation.prune_rule_bases, self._context)
 

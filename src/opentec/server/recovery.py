@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from opentec.events.records import Record
-from opentec.log.segments import bytes_between
+from opentec.log.store import LogStore
 from opentec.server.progress import Progress, Word, boot_us
 from opentec.server.report import recovery
 
@@ -22,8 +21,8 @@ _TELL_US: Final = 1_000_000  # microseconds between two lines of the log
 class Recovery:
     """Counts what is replayed, and says so in the log once a second."""
 
-    def __init__(self, progress: Progress, directory: Path, clock: Callable[[], int] = boot_us) -> None:
-        self._progress, self._directory, self._clock = progress, directory, clock
+    def __init__(self, progress: Progress, log: LogStore, clock: Callable[[], int] = boot_us) -> None:
+        self._progress, self._store, self._clock = progress, log, clock
         self._told = clock()
 
     @property
@@ -39,12 +38,12 @@ class Recovery:
         if not progress[Word.REPLAY_BYTES]:
             progress[Word.REPLAY_END] = end
             progress[Word.REPLAY_SINCE] = self._clock()
-            progress[Word.REPLAY_BYTES] = bytes_between(self._directory, position, end)
+            progress[Word.REPLAY_BYTES] = self._store.bytes_between(position, end)
             if progress[Word.REPLAY_BYTES]:
                 _log.info("recovery: %.1f MB of the log to replay", progress[Word.REPLAY_BYTES] / 1e6)
             return
         # an earlier rule process had begun: what it had not committed is replayed again
-        left = bytes_between(self._directory, position, progress[Word.REPLAY_END])
+        left = self._store.bytes_between(position, progress[Word.REPLAY_END])
         done, before = progress[Word.REPLAY_BYTES] - left, progress[Word.REPLAYED_BYTES]
         progress[Word.REPLAYED] = round(progress[Word.REPLAYED] * done / before) if before else 0
         progress[Word.REPLAYED_BYTES] = done

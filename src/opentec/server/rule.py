@@ -15,7 +15,7 @@ from opentec.events.errors import SourceErrors
 from opentec.events.image import EventKey
 from opentec.events.records import Disposition, Kind, Record, decode_activate, name_of, position_of
 from opentec.log.codec import DAMAGED
-from opentec.log.reader import LogReader, quarantined
+from opentec.log.store import Reader
 from opentec.rules.batching import BatchBuilder, timer_of_row
 from opentec.rules.effects import Effects, Outcome
 from opentec.rules.engine import Engine
@@ -39,6 +39,7 @@ _SLICE: Final = 256  # records processed before the loop turns: the beat must go
 _PAGE: Final = 1000
 _BATCH_BYTES: Final = 8 << 20  # payload of one batch; its message stays far below what a socket takes
 _WINDOW_BYTES: Final = 64 << 20
+_DAMAGED: Final = 10_000  # records of which reception is told in one message
 _encode_batch: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -66,7 +67,7 @@ class RuleProcess:
         self._engine: Engine
         self._selector: Selector
         self._reason_told = False  # of the selector that gave way
-        self._reader: LogReader
+        self._reader: Reader
         self._reception: RpcClient
         self._dispatch: RpcClient
         self._builder = BatchBuilder(0)
@@ -74,11 +75,12 @@ class RuleProcess:
         self._wake = asyncio.Event()
         self._processed_since_start = 0
         self._replay_to = 0
-        self._recovery = Recovery(context.progress, context.instance.rx)
+        self._recovery = Recovery(context.progress, context.log)
         self._interrupted: list[str] = []
         self._refused: tuple[int | None, str] | None = None
         self._out_of_step = ""
         self._skipped: dict[int, str] = {}
+        self._damaged: list[int] = []  # positions of records that could not be read, of which reception is to be told
         self._bytes = 0  # of the records in the builder
         self._first = 0  # position of the first record in the builder
         self._bases: dict[str, RuleBase] = {context.rule_base.content_hash: context.rule_base}
@@ -97,6 +99,7 @@ class RuleProcess:
             if self._reception.closed.is_set() and (following is None or following.done()):
                 following = asyncio.ensure_future(self._follow())
             worked = await self._work()
+            await self._tell_damage()  # before the commit: behind that nobody reads them again
             self._flush()
             await self._recovered()
             await self._selector_gave_way()
@@ -153,9 +156,9 @@ class RuleProcess:
         self._engine.prime(events, [timer_of_row(*timer) for timer in timers], state)
         # reads all of the log that is not committed: the sign of life must go on meanwhile
         durable = context.progress[Word.DURABLE]
-        self._skipped = await asyncio.to_thread(quarantined, context.instance.rx, position, durable)
+        self._skipped = await asyncio.to_thread(context.log.quarantined, position, durable)
         self._engine.quarantine(self._skipped)
-        self._reader = LogReader(context.instance.rx, position)
+        self._reader = context.log.reader(position)
         self._builder = BatchBuilder(position)
         context.progress[Word.PROCESSED] = position
         self._recovery.begin(position, position_of(context.epoch, 0))
@@ -236,6 +239,8 @@ class RuleProcess:
         if record.kind == DAMAGED:
             reason = f"the record at {name_of(record.position)} is damaged"
             _log.error("%s; it is skipped", reason)
+            if len(self._damaged) < _DAMAGED:
+                self._damaged.append(record.position)
             outcome = Outcome(disposition=Disposition.FAILED, reason=reason)
             return Effects(record.position, record.after, outcome=outcome)
         if record.position in self._skipped:
@@ -370,6 +375,13 @@ class RuleProcess:
                 progress[Word.RECOVERED] = 0  # said when reception is back
             except Refused as error:
                 _log.warning("TEC_Recovered cannot be posted: %s", error)
+
+    async def _tell_damage(self) -> None:
+        """An acknowledged event may be lost: reception posts that, as it does not forget what it told already."""
+        if self._damaged and not self._reception.closed.is_set():
+            with contextlib.suppress(ConnectionError):  # said when reception is back
+                await self._reception.call("damaged", self._damaged)
+                self._damaged = []
 
     async def _selector_gave_way(self) -> None:
         """Say once that another selector does its work: whoever is on duty should know."""

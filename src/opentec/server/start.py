@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentec.ha import epochs, marks, readers
 from opentec.ha.disk import Trial
-from opentec.rules.snapshots import CURRENT, SEEN, WAITING, clear_mark, read_mark, write_mark
+from opentec.ha.errors import LeaseDirectoryError
+from opentec.rules.snapshots import CURRENT, SEEN, WAITING, read_mark, write_mark
 from opentec.server import hooks
 from opentec.server.config import Config, load_config
 from opentec.server.control import Control
@@ -28,6 +29,9 @@ from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refuse
 from opentec.server.instance import Instance, make_private, runtime_root
 from opentec.server.notify import Notifier
 from opentec.server.preflight import refuse_network, standing
+
+if TYPE_CHECKING:
+    from opentec.server.activation import Chosen
 
 _log = logging.getLogger("master")
 _COOL_OFF: Final = 5.0  # seconds that a node which gave way leaves the lease to others
@@ -125,7 +129,10 @@ def _detach(instance: Instance, node: str) -> None:
 
 
 class Prepared:
-    """A node whose configuration and rule base were checked, ready to become the master."""
+    """A node whose configuration and rule base were checked, ready to become the master.
+
+    It has locks, and nothing that outlives them but the end of a stop: what it chose is noted when the log has it.
+    """
 
     def __init__(
         self,
@@ -153,28 +160,32 @@ class Prepared:
         self.lock = self._only_master() if lock is None else lock
         self.repository_epoch = 0
         self.skip_to_log = False
-        self.activates = False  # the rule base was chosen by this start, so the log gets to know it
+        self.chosen: Chosen | None = None  # None: what the log names last
+        self.alone = False  # nobody was at work when this start looked
+        self.rejoins = lock is not None
         self.refused = ""  # why the rule base that was to become active is not
         self._alone: int | None = None  # no command reads the files until the lease is settled
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
             if lock is None:
                 self._only_runtime()
+                refuse_network(instance, self.config)
                 self._require_disks()
-            if lock is None and self._is_alone():
-                refuse_network(self.config.repository_path(instance), self.config.rim.allow_network_fs)
+                self.alone = self._is_alone()
+            if self.alone:
                 self._compare_log(say, accept_gap)
-                marks.clear_stopped(instance.ha)
                 self.rule_base = self._choose_rule_base(say)
             else:
                 self.rule_base = self.active_rule_base(tried=True)
+            self.selector = self._choose_selector(say)
+            self._warn(say)
+            if self.alone:
+                marks.clear_stopped(instance.ha)  # last: a start that is refused leaves the server stopped
         except BaseException:
             if lock is None:
                 os.close(self.lock)
             self.lease_settled()
             raise
-        self.selector = self._choose_selector(say)
-        self._warn(say)
 
     def _require_directories(self) -> None:
         self.instance.uuid()
@@ -289,13 +300,13 @@ class Prepared:
         """
         from opentec.events.errors import SourceErrors
         from opentec.rules.rulebase import RuleBaseError, snapshot
-        from opentec.server.activation import hash_of_folder
+        from opentec.server.activation import Chosen, hash_of_folder
 
         rule_bases, current = self.instance.rule_bases, self._current_hash()
         folder, waiting = self.config.rule_base_path(self.instance), read_mark(rule_bases, WAITING)
-        seen = hash_of_folder(folder)
+        seen, seen_before = hash_of_folder(folder), read_mark(rule_bases, SEEN)
         known = current is not None and (rule_bases / current).is_dir()
-        if known and not waiting and seen and seen == read_mark(rule_bases, SEEN):
+        if known and not waiting and seen and seen == seen_before:
             return self.active_rule_base(tried=True)
         what = f"the rule base {waiting[:12]}, loaded for this start," if waiting else f"the rule base in {folder}"
         try:
@@ -313,12 +324,11 @@ class Prepared:
             }
             self.notices.append(("TEC_Error", slots))
             self.refused = f"{what} was refused at the start, the one before stays active: {first}"
-            clear_mark(rule_bases, WAITING)
+            self.chosen = Chosen("", seen, seen_before, waiting)
             return self.active_rule_base(tried=True)
-        write_mark(rule_bases, CURRENT, content_hash)
-        write_mark(rule_bases, SEEN, seen if waiting else content_hash)
-        clear_mark(rule_bases, WAITING)
-        self.activates = True
+        if current is None:
+            write_mark(rule_bases, CURRENT, content_hash)  # a node that starts behind this one has nothing else to take
+        self.chosen = Chosen(content_hash, seen if waiting else content_hash, seen_before, waiting)
         return base
 
     def _that_runs_here(self, content_hash: str) -> Any:
@@ -395,13 +405,17 @@ class Prepared:
                 cool_off=cool_off,
                 load_rule_base=self.active_rule_base,
                 active_hash=self._current_hash,
-                activates=self.activates,
+                chosen=self.chosen,
+                alone=self.alone,
                 refused=self.refused,
                 claimed=self.lease_settled,
             )
             status = asyncio.run(master.run())
         except ServerError as error:
             _log.error("%s", error)
+            if self.rejoins and _may_come_back(error):
+                _wait_for_disk(str(error))
+                status = EXIT_REJOIN
             ready({"state": "failed", "reason": str(error)})
         except BaseException as error:
             _log.exception("the master ends")
@@ -416,6 +430,7 @@ class Prepared:
                 sys.executable,
                 [
                     sys.executable,
+                    "-P",  # not a module of whoever owns the directory that this was started in
                     "-m",
                     "opentec.server.start",
                     str(self.instance.directory),
@@ -442,6 +457,12 @@ def _wait_for_disk(trouble: str) -> None:
         return
 
 
+def _may_come_back(error: Exception) -> bool:
+    """Is it the storage that is away or fails? Then a node that was at work waits for it."""
+    away = (DiskTrouble, InstanceError, LeaseDirectoryError, OSError)
+    return isinstance(error, away) or isinstance(error.__cause__, away)
+
+
 def _rejoin(arguments: list[str]) -> None:
     from opentec.server.logs import log_to_file
 
@@ -454,14 +475,14 @@ def _rejoin(arguments: list[str]) -> None:
             log_to_file(instance.logs(node) / "tec_master.log")
             prepared = Prepared(instance, node, _log.warning, lock=int(lock))
             break
-        except DiskTrouble as error:  # that of the disk for which it gave way, most likely
-            if str(error) != said:
+        except (ServerError, LeaseDirectoryError, OSError) as error:
+            if not _may_come_back(error):
+                _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
+                sys.exit(1)
+            if str(error) != said:  # that of the disk for which it gave way, most likely
                 said = str(error)
                 _log.error("node %s stands by again when this is mended: %s", node, error)
             _wait_for_disk(said)
-        except ServerError as error:
-            _log.error("node %s cannot stand by again, start it when this is mended: %s", node, error)
-            sys.exit(1)
     prepared.become_master(lambda word: None, float(pause))
 
 

@@ -9,13 +9,6 @@ from typing import Any
 
 from opentec.ha import marks
 from opentec.ha.watch import Decision
-from opentec.log.codec import parse_segment_name
-from opentec.log.segments import segment_paths
-
-
-def last_logged(rx: Path) -> int:
-    """The newest epoch that has a segment: it got as far as opening its port."""
-    return max((key[0] for path in segment_paths(rx) if (key := parse_segment_name(path.name))), default=0)
 
 
 def first_notice(
@@ -23,7 +16,7 @@ def first_notice(
 ) -> dict[str, Any]:
     """The notice's slots, with its class as `class`.
 
-    `directory` is that of the lease, `last_logged` the newest epoch that has a segment, 0 = none.
+    `directory` is that of the lease, `last_logged` the newest epoch in the log, 0 = none.
     """
     common = {"epoch": epoch, "source": "TEC", "hostname": server}
     before = decision.holder

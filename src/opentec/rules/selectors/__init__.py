@@ -38,7 +38,7 @@ def durable_rules_problem() -> str:
     """Why durable-rules cannot be used here, or "". Tries it in a process of its own, which it may crash."""
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and our own text
-            [sys.executable, "-c", _SELF_TEST],
+            [sys.executable, "-P", "-c", _SELF_TEST],
             capture_output=True,
             text=True,
             timeout=SELF_TEST_SECONDS,
