@@ -328,9 +328,9 @@ class Reception:
         while True:
             self._damage.look()
             await asyncio.sleep(_HOUSEKEEPING)
-            size = self._log.size()
+            # never in the loop: a disk that hangs must be seen as such, not as a reception that does
+            size, (_, free) = await asyncio.to_thread(lambda: (self._log.size(), self._log.disk()))
             self._context.progress[Word.RX_BYTES] = size
-            free = self._log.disk()[1]
             if size > self._config.limit:
                 self._intake.hold(f"the log has {size >> 20} MiB, rx.limit is {self._config.limit >> 20} MiB")
             elif free < self._reserve + self._config.segment_size:
@@ -342,9 +342,10 @@ class Reception:
 
     async def _retain(self) -> None:
         """Delete what is committed and too old or too much, always keeping the last two segments."""
-        self._context.progress[Word.OLDEST] = self._log.oldest()
+        self._context.progress[Word.OLDEST] = await asyncio.to_thread(self._log.oldest)
         oldest_kept = time.time() - self._config.retain_days * 86400
-        gone = self._log.expire(self._context.progress[Word.COMMITTED], self._config.retain_size, oldest_kept)
+        committed = self._context.progress[Word.COMMITTED]
+        gone = await asyncio.to_thread(self._log.expire, committed, self._config.retain_size, oldest_kept)
         if gone:
             _log.info("committed and past their time, so deleted: %s", ", ".join(gone))
             self._intake.writer.forget(gone)
