@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import select
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from opentec.commands import link
+from opentec.commands import link, source
+from opentec.commands.cli import Status
 from opentec.events.records import Disposition, EventPayload, Kind, encode
 from opentec.ha import marks
 from opentec.ha.lease import Lease
@@ -84,6 +89,42 @@ def test_a_repository_that_cannot_be_read(tec: Runner, filled: Instance) -> None
     assert ran.status == 1
     assert "tec.db" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_reader_ends_for_a_start_though_it_can_say_nothing() -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            os.close(2)
+            source._make_way()
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == Status.NO_SERVER
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_reader_ends_for_a_start_though_nobody_takes_what_it_says(full: bool) -> None:
+    """`tec dump 2>&1 | less`: both outputs are one pipe, and that is full."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while full:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    pid = os.fork()
+    if not pid:
+        os.dup2(write, 2)
+        source._make_way()
+    ended = os.pidfd_open(pid)
+    try:
+        assert select.select([ended], [], [], 60)[0]
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(ended)
+        os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert (b"ask again" in pipe.read(), status) == (not full, Status.NO_SERVER)
 
 
 def test_a_server_that_runs_is_asked_instead(tec: Runner, lease: Lease, process: Process) -> None:

@@ -22,6 +22,20 @@ def test_what_waits_for_a_disk_is_known_until_it_has_ended(tmp_path: Path, monke
     assert not marks.left(tmp_path, 7)
 
 
+def test_another_node_never_sees_half_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would take it for a broken file, and delete what the node at work goes by when it asks for fencing."""
+    write, seen = Path.write_text, []
+
+    def slow(path: Path, text: str) -> int:
+        write(path, text[:9])
+        seen.append(marks.left(tmp_path, 7))
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", slow)
+    marks.mark_left(tmp_path, 7, "brown", [os.getpid()])
+    assert seen == [False] and marks.left(tmp_path, 7)
+
+
 def test_nothing_is_left_of_another_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marks.mark_left(tmp_path, 7, "brown", [os.getpid()])
     monkeypatch.setattr(process, "boot_id", lambda: "another")

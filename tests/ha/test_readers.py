@@ -46,6 +46,31 @@ def test_a_reader_that_may_not_write_there(tmp_path: Path, monkeypatch: pytest.M
         readers.take(tmp_path)
 
 
+def test_what_root_reads_does_not_refuse_the_start_of_the_servers_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(readers.os, "fchown", lambda descriptor, *to: given.append(to))
+    for user in (1, 0, 0):  # what is there already is not given away: it may be a link to something else
+        monkeypatch.setattr(readers.os, "geteuid", lambda user=user: user)
+        os.close(readers.take(tmp_path, "readers" if user else readers.WANTED) or -1)
+    there = tmp_path.stat()
+    assert given == [(there.st_uid, there.st_gid)]
+
+
+def test_two_that_make_the_file_at_once_have_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def late(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_EXCL:
+            path.touch()
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(readers.os, "open", late)
+    with readers.reading(tmp_path, stay) as alone:
+        assert alone and readers.take(tmp_path) is None
+
+
 def test_a_reader_is_told_that_a_start_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "_LOOK", 0.001)
     told = threading.Event()

@@ -101,15 +101,6 @@ def test_without_locks_a_death_is_seen_as_a_hang(tmp_path: Path, held: Lease, cl
     assert pass_time(watch, clock, PRESET.ttl_us + 200_000) == ["no beat for 3.2 s"]
 
 
-def test_without_locks_a_server_that_was_stopped_starts_at_once(tmp_path: Path, held: Lease, clock: FakeClock) -> None:
-    watch = Watch(tmp_path, "brown", PRESET, trust_locks=False, clock=clock)
-    marks.mark_stopped(tmp_path, 1)
-    assert pass_time(watch, clock, PRESET.ttl_us + 200_000) == []
-    assert marks.clear_stopped(tmp_path)
-    decision = watch.decide()
-    assert decision is not None and (decision.expect, decision.reason) == (1, "stopped and started")
-
-
 def test_a_stopped_server_rests(tmp_path: Path, watch: Watch, held: Lease, clock: FakeClock) -> None:
     marks.mark_stopped(tmp_path, 1)
     held.release()
@@ -168,17 +159,6 @@ def test_a_start_that_found_nobody_at_work_stands_by_when_another_node_was_faste
     second.release()
     assert pass_time(starts, clock, PRESET.ttl_us) == []
     assert not starts.undecided
-
-
-def test_where_locks_prove_nothing_a_start_stands_by_when_it_has_seen_a_beat(
-    tmp_path: Path, held: Lease, clock: FakeClock
-) -> None:
-    dead, living = (Watch(tmp_path, "brown", PRESET, trust_locks=False, alone=True, clock=clock) for _ in range(2))
-    assert pass_time(dead, clock, PRESET.ttl_us) == [] and dead.undecided
-    assert pass_time(dead, clock, 400_000) == ["no beat for 3.2 s"]
-    assert living.decide() is None and living.undecided
-    held.beat()
-    assert living.decide() is None and not living.undecided
 
 
 def test_who_stands_by_is_never_undecided(tmp_path: Path, watch: Watch, held: Lease) -> None:

@@ -82,7 +82,7 @@ def test_an_ipv6_address(tmp_path: Path) -> None:
             "for example disk_limit = 2.0; did you mean 'auto'?",
         ),
         ("[ha]\nlocal_disks = '/var'\n", "ha.local_disks: '/var' is not a list of texts; for example local_disks = "),
-        ("[ha]\ntrust_locks = 'no locks'\n", "ha.trust_locks: 'no locks' is not true or false"),
+        ("[rim]\nallow_network_fs = 'perhaps'\n", "rim.allow_network_fs: 'perhaps' is not true or false"),
         ("[rim]\nallow_network_fs = 'maybe'\n", "rim.allow_network_fs: 'maybe' is not true or false"),
         ("[rim]\nallow_network_fs = []\n", "rim.allow_network_fs: [] is not true or false"),
         ("[rim]\npath = 7\n", "rim.path: 7 is not a text in quotes"),

@@ -103,22 +103,6 @@ async def test_a_second_node_stands_by_until_the_lease_is_free(told: Told, monke
     assert master._context.rule_base is bases[0]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_a_free_lock_counts_as_configured(told: Told, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
-    class Looked(Exception):
-        pass
-
-    def watch(*_: object, trust_locks: bool, **more: object) -> None:
-        raise Looked(trust_locks)
-
-    monkeypatch.setattr(module, "Watch", watch)
-    master = told.master()
-    section = master._config.ha.model_copy(update={"trust_locks": trusted})
-    master._config = master._config.model_copy(update={"ha": section})
-    with pytest.raises(Looked, match=str(trusted)):
-        await master._stand_by()
-
-
 async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
     told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,6 +135,30 @@ async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
     monkeypatch.setattr(Lease, "claim", claim)
     assert await asyncio.wait_for(standing, 20)
     assert caplog.text.count("Stale file handle") == 1 and caplog.text.count("Read-only file system") == 1
+
+
+async def test_an_epoch_that_nobody_would_serve_is_given_back(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails between the claim and what a takeover reads behind it: the lock must not look like a server."""
+    holder = Lease.claim(told.instance.ha, "brown", [], 0)
+    assert holder is not None
+    monkeypatch.setattr(module, "_LOOK", 0.001)
+    master = told.master()
+    standing = asyncio.ensure_future(master._stand_by())
+    await until(lambda: told.words)
+    notice, failures = module.first_notice, 0
+
+    def fails_once(*arguments: Any, **options: Any) -> dict[str, Any]:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise OSError(5, "Input/output error")
+        return notice(*arguments, **options)
+
+    monkeypatch.setattr(module, "first_notice", fails_once)
+    holder.release()
+    assert await asyncio.wait_for(standing, 20)
+    assert epochs.numbers(told.instance.ha) == [1, 2, 3] and epochs.holder_dead(epochs.read(told.instance.ha, 2))
+    assert master._lease is not None and master._lease.epoch == 3
 
 
 async def test_a_directory_that_cannot_be_read_refuses_the_start_with_the_reason(
@@ -304,11 +312,22 @@ async def test_a_stop_drains_and_leaves_its_mark(
 async def test_a_stop_that_cannot_be_marked_is_refused(told: Told) -> None:
     """Else it would be a failover: the standby sees the lease free and no mark."""
     master = claimed(told)
+    only = master._config.nodes["black"]
+    master._config = master._config.model_copy(update={"nodes": {"black": only, "brown": only}})
     master._lease.directory = told.instance.ha / "none"  # type: ignore[union-attr]
     own: Any = SimpleNamespace(is_own=True)
     with pytest.raises(Refused, match="not stopped, since a standby would take over: .*No such file or directory"):
         await master._handle(own, "stop", None)
     assert not master._stop.is_set()
+
+
+async def test_the_only_node_stops_without_a_mark(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk must not keep a server from being stopped, where nobody would take over."""
+    master = claimed(told)
+    master._lease.directory = told.instance.ha / "none"  # type: ignore[union-attr]
+    own: Any = SimpleNamespace(is_own=True)
+    assert await master._handle(own, "stop", None) == os.getpid()
+    assert master._stop.is_set() and "stopped without a mark" in caplog.text
 
 
 async def test_a_beat_that_fails_gives_way_in_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

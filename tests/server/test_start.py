@@ -527,7 +527,7 @@ async def test_a_start_waits_for_who_reads_the_files(instance: Instance, monkeyp
         with pytest.raises(ServerError, match="a command still reads the files of the stopped server"):
             prepare(instance)
         monkeypatch.setattr(module.hooks, "unsafe", lambda rule: rule == "no-reader-lock")
-        assert prepare(instance)._alone is None
+        assert prepare(instance)._reader_lock is None
     assert not told
     monkeypatch.undo()
 
@@ -543,7 +543,7 @@ async def test_a_start_that_has_waited_has_readers_make_way(
     looking.start()
     found = Prepared(instance, "black", lambda text: None)
     looking.join()
-    assert found._alone is not None
+    assert found._reader_lock is not None
     os.close(found.lock)
     found.lease_settled()
     free = readers.take(instance.ha, readers.WANTED)
@@ -569,7 +569,7 @@ async def test_another_node_that_claims_meanwhile_makes_this_one_a_standby(
     free = [True, False, False]
     monkeypatch.setattr(Prepared, "_lease_is_free", lambda self: free.pop(0))
     found = prepare(instance)
-    assert found._alone is None and not found.alone and not activates(found) and not free
+    assert found._reader_lock is None and not found.alone and not activates(found) and not free
 
 
 async def test_a_disk_that_fails_refuses_the_start(instance: Instance, tmp_path: Path) -> None:

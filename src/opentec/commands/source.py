@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,7 +73,10 @@ def open_source(instance: Instance) -> Iterator[Source]:
 
 def _make_way() -> None:
     """A server waits to start: end at once, wherever this command is, even if nobody takes its output."""
-    os.write(2, b"tec: ended, since the server is about to start: ask again when it has\n")
+    # who has both outputs in one pipe and does not read it would keep this thread as it keeps the other one
+    with suppress(OSError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, b"tec: ended, since the server is about to start: ask again when it has\n")
     os._exit(Status.NO_SERVER)
 
 

@@ -65,9 +65,6 @@ name = "{name}"
 # fence_command = []
 # Seconds that it may take.
 # fence_limit = 60.0
-# A free lock of the lease proves that its holder is dead. false where the shared file system keeps locks on each host
-# by itself (GFS2, OCFS2 with localflocks): then only a missing beat does, and each takeover waits for the time to live.
-# trust_locks = true
 
 # The rule process. What changes results belongs to the rule base, not here.
 [rules]

@@ -95,7 +95,9 @@ def mark_left(directory: Path, epoch: int, node: str, pids: Iterable[int]) -> No
     """
     known = {"node": node, "boot_id": process.boot_id(), "left": [[pid, process.start_time(pid)] for pid in pids]}
     with suppress(OSError):
-        (directory / f"left.{epoch}").write_text(json.dumps(known))
+        draft = directory / f".left.{epoch}.{os.getpid()}"
+        draft.write_text(json.dumps(known))
+        draft.rename(directory / f"left.{epoch}")  # whole, or another node's `forget_left` takes it for a broken one
 
 
 def left(directory: Path, epoch: int) -> bool:

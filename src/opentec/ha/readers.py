@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ def take(directory: Path, name: str = NAME, *, shared: bool = False) -> int | No
     path = directory / name
     try:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = _open(path)
         except PermissionError:
             if not shared:
                 raise
@@ -77,4 +77,21 @@ def take(directory: Path, name: str = NAME, *, shared: bool = False) -> int | No
     except OSError:
         os.close(descriptor)
         return None
+    return descriptor
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        pass
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    if os.geteuid() == 0:
+        # what root's command made must not keep the server's own user from starting; never what lay there before
+        with suppress(OSError):
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
     return descriptor

@@ -40,7 +40,7 @@ class Watch:
         clock: Callable[[], int] = boottime_us,
     ) -> None:
         """`trust_locks` is False where flock does not work between the nodes: then death and a planned move are seen as
-        a hang is, and only a server that was stopped is known to have ended.
+        a hang is.
 
         `version` is that of what this node would write; from a holder that wrote a higher one it does not take over.
         `alone`: this node is being started and found nobody at work, so of the epoch that it finds it does not leave
@@ -50,7 +50,7 @@ class Watch:
         self._trust_locks, self._version, self._clock = trust_locks, version, clock
         self.newer: EpochFile | None = None  # the holder that this node is too old to take over from
         self.undecided = False  # a node that starts `alone` may still become the server: it does not stand by yet
-        self._alone, self._first = alone, (0, 0)  # the epoch that was found, and its counter
+        self._alone, self._first = alone, 0  # the epoch that was found
         self._seen: tuple[int, int] | None = None
         self._since = self._looked = clock()
         self._free: tuple[int, int] | None = None  # epoch, since when its lock is free
@@ -63,8 +63,7 @@ class Watch:
             return Decision(0, "no server has run here", None)
         away, self._looked = now - self._looked, now
         self.undecided = False
-        if not self._first[0]:
-            self._first = (current.number, current.counter)
+        self._first = self._first or current.number
         self.newer = current if self._version is not None and current.version > self._version else None
         if self.newer is not None:
             return None
@@ -73,16 +72,11 @@ class Watch:
             self._seen, self._since = (current.number, current.counter), now
         if (self._directory / f"stopped.{current.number}").exists():
             return None
-        if not self._trust_locks:
-            if marks.ended_cleanly(self._directory, current.number):
-                return Decision(current.number, "stopped and started", current)
-        elif holder_dead(current):
+        if self._trust_locks and holder_dead(current):
             return self._claim_free(current, now)
         silent = now - self._since
         if silent > self._preset.ttl_us:
             return Decision(current.number, f"no beat for {silent / 1_000_000:.1f} s", current)
-        # where locks prove nothing, only a beat says that somebody is at work
-        self.undecided = self._alone and not self._trust_locks and self._first == (current.number, current.counter)
         return None
 
     def _claim_free(self, current: EpochFile, now: int) -> Decision | None:
@@ -91,7 +85,7 @@ class Watch:
         wanted = marks.switch_requested(self._directory, current.number)
         another = wanted is not None and (wanted != self._node if wanted else current.node == self._node)
         # a planned switch gives the node that was meant the time to live; if that one is dead, any will do
-        starts = self._alone and current.number == self._first[0]
+        starts = self._alone and current.number == self._first
         patience = min(_READY_US, self._preset.ttl_us) if starts else self._preset.ttl_us
         if another and now - self._free[1] <= patience:
             self.undecided = starts

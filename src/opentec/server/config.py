@@ -112,9 +112,6 @@ class HaSection(_Section):
     """Argument list that ends a stale server on another host; {node}, {pid}, {epoch} and {address} are replaced."""
     fence_limit: Annotated[float, Field(ge=1, le=3600)] = 60
     """Seconds that the fencing command may take."""
-    trust_locks: bool = True
-    """A free lock of the lease proves that its holder is dead; false where the shared file system keeps locks on each
-    host by itself, then only a missing beat does."""
 
     @field_validator("fence_command")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -12,15 +13,24 @@ from opentec.ha.errors import LeaseDirectoryError
 from opentec.ha.lease import Lease
 from opentec.server.errors import Refused
 
+_log = logging.getLogger("master")
 _MARKS: Final = 0.2  # seconds that the marks have to become known; a disk that hangs takes them never
 
 
-def mark_stopped(lease: Lease) -> None:
-    """Before anything is ended: without its mark a stop would be a failover. Raises Refused."""
+def mark_stopped(lease: Lease, *, others: bool) -> None:
+    """Before anything is ended: without its mark a stop would be a failover, where there are `others`. Raises Refused.
+
+    The only node can be stopped on a disk that takes no mark, too.
+    """
     try:
         marks.mark_stopped(lease.directory, lease.epoch)
     except LeaseDirectoryError as error:
-        raise Refused(f"not stopped, since a standby would take over: {error}") from error
+        if others:
+            raise Refused(
+                f"not stopped, since a standby would take over: {error}; or stop the nodes one by one, the standby "
+                "first, with `tec stop --node NODE`"
+            ) from error
+        _log.warning("stopped without a mark, so the next start will look like a failover: %s", error)
 
 
 def give_way(lease: Lease, node: str, reason: str, left: list[int]) -> None:
@@ -44,6 +54,7 @@ def _in_a_child(work: Callable[[], None], seconds: float) -> None:
     pid = os.fork()
     if not pid:
         try:
+            os.closerange(3, 4096)  # else a node that ends meanwhile would keep its lock, and could not be started
             work()
         finally:
             os._exit(0)

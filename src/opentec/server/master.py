@@ -89,8 +89,7 @@ class Master:
         self._cool_off, self._selector = cool_off, selector
         self._repository_epoch, self._skip_to_log = repository_epoch, skip_to_log
         self._preset = config.ha.preset
-        self._state = "starting"
-        self._progress = Progress()
+        self._state, self._progress = "starting", Progress()
         self._supervisor: Supervisor | None = None
         self._lease: Lease | None = None
         self._context: Context | None = None
@@ -101,8 +100,7 @@ class Master:
         self._disk_looked, self._disk_excused = boot_us(), 0
         self._too_old = ""  # to take over from the node at work
         self._warm_at = 0
-        self._stop = asyncio.Event()
-        self._stop_kind = ""
+        self._stop, self._stop_kind = asyncio.Event(), ""
         self._child_died = asyncio.Event()
         self._rpc = RpcServer(instance.runtime(node) / "master.sock", self._handle)
 
@@ -134,8 +132,7 @@ class Master:
 
     async def _stand_by(self) -> bool:
         """Wait for the lease; True when it was claimed, False when asked to stop before."""
-        preset, trusted, alone = self._preset, self._config.ha.trust_locks, self._alone
-        watch = Watch(self._instance.ha, self._node, preset, trust_locks=trusted, version=SCHEMA_VERSION, alone=alone)
+        watch = Watch(self._instance.ha, self._node, self._preset, version=SCHEMA_VERSION, alone=self._alone)
         not_before = boot_us() + int(self._cool_off * 1e6)
         trial = Trial(self._config.disks(self._instance), self._node, limit=_TRIAL_LIMIT, interval=_TRIAL)
         try:
@@ -159,6 +156,9 @@ class Master:
             except (LeaseDirectoryError, OSError) as error:
                 if self._state != "standby":
                     raise ServerError(str(error)) from error
+                if self._lease is not None:  # claimed, but nobody would serve: it must not look alive
+                    self._lease.release()
+                    self._lease = None
                 # storage that is away for a moment must not cost the standby
                 if str(error) != trouble:
                     trouble = str(error)
@@ -436,7 +436,7 @@ class Master:
                 return self.status()
             case "stop":
                 if argument != "node" and self._lease is not None:
-                    leaving.mark_stopped(self._lease)
+                    leaving.mark_stopped(self._lease, others=len(self._config.nodes) > 1)
                 self._asked_to_stop("node" if argument == "node" else "stop")
                 return os.getpid()
         raise Refused(f"the master has no operation {operation!r}")

@@ -164,7 +164,7 @@ class Prepared:
         self.alone = False  # nobody was at work when this start looked
         self.rejoins = lock is not None
         self.refused = ""  # why the rule base that was to become active is not
-        self._alone: int | None = None  # no command reads the files until the lease is settled
+        self._reader_lock: int | None = None  # held alone until the lease is settled: no command reads the files
         self.notices: list[tuple[str, dict[str, Any]]] = []
         try:
             if lock is None:
@@ -250,9 +250,9 @@ class Prepared:
         begun, wanted = time.monotonic(), None
         try:
             while self._lease_is_free():
-                self._alone = readers.take(self.instance.ha)
+                self._reader_lock = readers.take(self.instance.ha)
                 waited = time.monotonic() - begun
-                if self._alone is not None:
+                if self._reader_lock is not None:
                     if self._lease_is_free():
                         return True
                     self.lease_settled()
@@ -273,9 +273,9 @@ class Prepared:
 
     def lease_settled(self) -> None:
         """This node holds the lease or stands by: commands see that by themselves from here on."""
-        if self._alone is not None:
-            os.close(self._alone)
-            self._alone = None
+        if self._reader_lock is not None:
+            os.close(self._reader_lock)
+            self._reader_lock = None
 
     def _compare_log(self, say: Callable[[str], None], accept_gap: bool) -> None:
         found = standing(self.instance, self.config)
