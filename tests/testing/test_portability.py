@@ -31,7 +31,7 @@ for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog
 import os, signal, socket
 
 for module, names in (
-    (os, "fork forkpty posix_spawn register_at_fork geteuid getuid getegid getgid getgroups setuid setgid setsid "
+    (os, "fork forkpty register_at_fork geteuid getuid getegid getgid getgroups setuid setgid setsid "
          "getpgid killpg O_DIRECTORY O_NOFOLLOW O_NONBLOCK O_CLOEXEC O_NOCTTY O_SYNC O_DSYNC O_PATH fchmod fchown "
          "chown lchown fdatasync posix_fallocate posix_fadvise pread preadv pwrite pwritev sendfile wait3 wait4 waitid "
          "uname getloadavg sched_getaffinity sched_setaffinity mkfifo mknod nice sync statvfs fstatvfs "

@@ -143,8 +143,12 @@ def _shown(value: Any) -> str:
 
 def _open(stored: Path) -> sqlite3.Connection:
     connection = sqlite3.connect("file::memory:", uri=True, isolation_level=None)
-    connection.execute("PRAGMA temp_store = FILE")
-    connection.execute("ATTACH DATABASE ? AS stored", (_uri(stored),))
+    try:
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("ATTACH DATABASE ? AS stored", (_uri(stored),))
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
