@@ -92,6 +92,7 @@ def test_solutions(body: str, expected: list[str]) -> None:
         assert found == expected
 
 
+@pytest.mark.no_cover  # tracing would make it several times as long
 def test_terms_that_double_are_stopped() -> None:
     """A hundred goals may make a term of 2 ** 100 parts, that is small in memory."""
     doubled = ", ".join(f"_a{n + 1} = f(_a{n}, _a{n})" for n in range(60))
