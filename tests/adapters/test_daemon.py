@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from opentec.adapters import sign as sign_module
 from opentec.adapters.conf import AdapterConf, Server
-from opentec.adapters.daemon import serve
+from opentec.adapters.daemon import serve, stamped
 from opentec.adapters.sign import Sign, read_sign
 from opentec.eif import sender as sender_module
 from opentec.eif.buffer import DiskBuffer
@@ -268,3 +270,21 @@ async def test_a_full_buffer_is_told_while_nothing_is_sent(tmp_path: Path, monke
     await running
     assert len(reports) == 1
     assert reports[0].startswith(f"the buffer {tmp_path / 'buffer'} is full: ")
+
+
+def test_the_log_of_an_adapter_in_the_background_has_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf, said = AdapterConf("a.conf", buffer_path=tmp_path), list[str]()
+    log = tmp_path / "tecad_logfile.log"
+    log.touch()
+    with log.open() as error:
+        number = error.fileno()
+        fstat = os.fstat
+        monkeypatch.setattr(os, "fstat", lambda descriptor: fstat(number if descriptor == 2 else descriptor))
+        report = stamped(said.append, conf, "tecad_logfile", lambda: datetime(2026, 3, 1, 8, 0, 7, tzinfo=UTC))
+        report("the buffer is full")
+        assert said == ["2026-03-01T08:00:07 the buffer is full"]
+        log.rename(tmp_path / "elsewhere")
+        for other in (conf, replace(conf, buffer_path=None)):
+            assert stamped(said.append, other, "tecad_logfile") == said.append
+        log.touch()
+        assert stamped(said.append, conf, "tecad_logfile") == said.append, "standard error goes elsewhere"

@@ -2,16 +2,31 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import socket
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from opentec.commands.template import server_toml
+from opentec.ha.lease import Lease
+from opentec.rim.errors import RepositoryUnavailable
+from opentec.server import port
 from opentec.server.config import Config, load_config
 from opentec.server.instance import Instance
 from tests.commands.running import Runner
+
+
+@pytest.fixture(autouse=True)
+def ports(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Every port is free, whatever this machine has, but for a test that asks for what is really tried."""
+    real = port.port_trouble
+    monkeypatch.setattr(port, "port_trouble", lambda *given, **more: "")
+    return real
 
 
 def keys(model: type, prefix: str = "") -> dict[str, object]:
@@ -129,6 +144,63 @@ def test_wrong_options_make_nothing(tec: Runner, tmp_path: Path, wrong: list[str
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("black=127.0.0.1:99999", "'99999' is no port: 1 to 65535"),
+        ("bl ack=127.0.0.1:1", "'bl ack' is no name of a node: letters, digits, '_' and '-', 32 at most"),
+        ("black", "NAME=HOST:PORT, for example black=127.0.0.1:5529"),
+    ],
+)
+def test_a_wrong_node_is_told_what_is_wrong_with_it(tec: Runner, tmp_path: Path, node: str, said: str) -> None:
+    assert said in tec("init", tmp_path / "new", "--node", node).err
+
+
+def full(*given: object, **more: object) -> None:
+    raise OSError(28, "No space left on device", "tec.db")
+
+
+def copied_nothing(source: object, target: Path, **more: object) -> None:
+    target.mkdir()
+    failed = [("a", str(target / name), f"[Errno 28] No space left on device: '{name}'") for name in "ab"]
+    raise shutil.Error(failed)
+
+
+@pytest.mark.parametrize("free", [100 << 10, 1 << 30])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_leaves_nothing_half_made(
+    tec: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, free: int
+) -> None:
+    directory = tmp_path / "new"
+    if there:
+        (directory / "rx").mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    room = " (100 KiB are free there; make room, or name a directory on another disk)" if free < 1 << 20 else ""
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", copied_nothing)
+        ran = tec("init", directory)
+    first = directory / "rules/a"
+    assert (ran.status, ran.out, ran.err) == (
+        1,
+        "",
+        f"tec: {directory} cannot be made: {first}: No space left on device{room}; what was made of it is removed "
+        "again\n",
+    )
+    assert [path.name for path in tmp_path.rglob("*")] == (["new", "rx"] if there else [])
+    with monkeypatch.context() as patch:
+        patch.setattr("opentec.commands.init._write", full)
+        assert f"cannot be made: tec.db: No space left on device{room}; " in tec("init", directory).err
+    with monkeypatch.context() as patch:
+        patch.setattr("opentec.rim.sqlite._create", unavailable)
+        assert f"cannot be made: the disk is full{room}; " in tec("init", directory).err
+    assert [path.name for path in tmp_path.rglob("*")] == (["new", "rx"] if there else [])
+    assert tec("init", directory).status == 0
+
+
+def unavailable(*given: object) -> None:
+    raise RepositoryUnavailable("the disk is full")
+
+
 def test_the_file_shows_every_key_with_its_default() -> None:
     text = server_toml("tec", {"node1": "127.0.0.1:5529"})
     uncommented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
@@ -176,3 +248,30 @@ def test_config_check_warns_of_a_fencing_program_that_cannot_run(tec: Runner, in
     assert f"may not run {program}; check its owner and mode" in said
     program.chmod(0o700)
     assert tec("config", "check").err == ""
+
+
+def test_config_check_warns_of_a_port_that_a_node_could_not_open(
+    tec: Runner, instance: Instance, monkeypatch: pytest.MonkeyPatch, ports: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(port, "port_trouble", ports)
+    text = instance.config_file.read_text()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        instance.config_file.write_text(
+            text.replace("127.0.0.1:1", f"127.0.0.1:{number}").replace("127.0.0.1:2", "192.0.2.1:2")
+        )
+        said = f"warning: [nodes.black] listen = 127.0.0.1:{number}: another program has the port; "
+        ran = tec("config", "check")
+        assert ran.status == 0 and ran.err.startswith(said) and ran.err.count("\n") == 1, "brown may belong elsewhere"
+        monkeypatch.setenv("TEC_NODE", "brown")
+        assert "warning: [nodes.brown] listen = 192.0.2.1:2: the address is not this" in tec("config", "check").err
+        monkeypatch.delenv("TEC_NODE")
+        holder = Lease.claim(instance.ha, "black", [], 0)
+        assert holder is not None
+        assert tec("config", "check").err == "", "black serves, and has the port itself"
+        holder.release()
+        assert tec("config", "check").err.startswith(said)
+    shutil.rmtree(instance.ha)
+    assert "ha: No such file or directory; check that the instance directory is mounted" in tec("config", "check").err

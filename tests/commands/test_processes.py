@@ -32,8 +32,8 @@ def test_the_processes_of_one_directory_are_found_by_their_titles(tmp_path: Path
     assert find(directory, tmp_path) == [
         Found(10, "tec_master", "black"),
         Found(11, "tec_rule", "black"),
-        Found(12, "tec_master", "brown"),
-        Found(19, "tec_master", "green"),
+        Found(12, "tec_master", "brown", rejoins=True),
+        Found(19, "tec_master", "green", rejoins=True),
     ]
 
 

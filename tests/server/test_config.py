@@ -134,7 +134,16 @@ def test_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[tasks\n", "1:7: Expected ']'"), ("# a\na = \n", "2:5: Invalid value")]
+    ("text", "message"),
+    [
+        ("[tasks\n", "1:7: Expected ']'"),
+        ("# a\na = \n", "2:5: Invalid value"),
+        ("[ha]\nheartbeat = fast  # or slow\n", '2:13: Invalid value; a text stands in quotes: heartbeat = "fast"'),
+        (
+            "[rim]\nallow_network_fs = True\n",
+            "2:20: Invalid value; true and false are written in small letters: allow_",
+        ),
+    ],
 )
 def test_what_is_no_toml_has_its_place(tmp_path: Path, text: str, message: str) -> None:
     instance = make_instance(tmp_path, text)

@@ -275,6 +275,15 @@ async def test_the_log_s_limit_and_the_disk_hold_the_sockets(context: Context, m
         await until(lambda: not context.progress[Word.PAUSED])
         process._reserve = 1 << 60
         await until(lambda: "rx.free_percent" in process._intake.held)
+        assert process._intake.held.startswith(f"{context.instance.rx}: the disk has ")
+        assert f" free and {(1 << 40) + 16} MiB are needed: rx.free_percent (5 %, " in process._intake.held
+        told, size = process._intake.held, context.progress[Word.RX_BYTES]
+        monkeypatch.setattr(type(process._log), "disk", lambda self: (1 << 40, 12345678))
+        context.progress[Word.RX_BYTES] = 0
+        await until(lambda: context.progress[Word.RX_BYTES] == size)
+        context.progress[Word.RX_BYTES] = 0
+        await until(lambda: context.progress[Word.RX_BYTES] == size)
+        assert process._intake.held == told, "told once, though what is free changes"
         assert context.progress[Word.RX_BYTES] > 0
 
 

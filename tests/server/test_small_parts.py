@@ -106,11 +106,17 @@ def root() -> Iterator[logging.Logger]:
 
 
 def test_a_process_logs_to_its_own_file_only(root: logging.Logger, tmp_path: Path) -> None:
+    (tmp_path / "tec_server.toml").touch()
     log_to_file(tmp_path / "log" / "black" / "tec_rule.log")
     assert len(root.handlers) == 1
     logging.getLogger("rule").warning("hello %s", "there")
     (line,) = (tmp_path / "log" / "black" / "tec_rule.log").read_text().splitlines()
     assert line.endswith(" WARNING hello there") and line[10] == "T"
+
+
+def test_a_process_makes_no_folders_where_the_instance_is_gone(root: logging.Logger, tmp_path: Path) -> None:
+    log_to_file(tmp_path / "log" / "black" / "tec_rule.log")
+    assert type(root.handlers[0]) is logging.StreamHandler and not list(tmp_path.iterdir())
 
 
 def test_where_no_file_can_be_made_it_goes_to_standard_error(root: logging.Logger, tmp_path: Path) -> None:

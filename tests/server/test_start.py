@@ -96,15 +96,17 @@ async def test_an_unknown_node_and_a_directory_that_cannot_be_written(
 
 async def test_a_second_master_of_the_node(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Prepared(instance, "black", lambda text: None)
-    states = ["stopping", "up"]
+    states = ["", "stopping", "up"]
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime: states.pop(0).replace("stopping", ""))
+    monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime: states.pop(0))
     with pytest.raises(AlreadyRunning, match=r"node black runs already \(up\)"):
         prepare(instance)
     monkeypatch.setattr(module, "_BUSY_LIMIT", 0.0)
-    monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime: "")
-    with pytest.raises(AlreadyRunning, match=r"node black runs already \(starting or ending\)"):
-        prepare(instance)
+    for state, said in (("", r"does not answer \(it hangs, .*"), ("stopping", "is ending")):
+        monkeypatch.setattr(Prepared, "_state_of_other", lambda self, runtime, state=state: state)
+        with pytest.raises(ServerError, match=f"a master that {said}, waited .*`tec stop --node black`") as silent:
+            prepare(instance)
+        assert not isinstance(silent.value, AlreadyRunning), "such a start must not end with 0"
     os.close(first.lock)
     first.lease_settled()
     prepare(instance)
@@ -139,7 +141,7 @@ async def test_the_state_of_the_other_master(instance: Instance, monkeypatch: py
     monkeypatch.setattr(Control, "close", lambda self: None)
     assert found._state_of_other(instance.runtime("black")) == "up"
     state = "stopping"
-    assert found._state_of_other(instance.runtime("black")) == ""
+    assert found._state_of_other(instance.runtime("black")) == "stopping"
 
 
 async def test_a_gap_is_refused_or_accepted_loudly(instance: Instance) -> None:
@@ -198,6 +200,27 @@ async def test_a_rule_base_that_does_not_run_here_is_never_named(
     with pytest.raises(ServerError, match="is refused:\n.* does not run here: not installed"):
         prepare(instance)
     assert not (instance.rule_bases / "current").exists()
+
+
+async def test_a_standby_that_could_not_open_its_port_says_so(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "port_trouble", lambda name, node: f"{node.listen}: another program has the port")
+    said: list[str] = []
+    prepare(instance, said)
+    assert len(said) == 1, "who serves at once opens it, and says why it cannot"
+    holder = Lease.claim(instance.ha, "brown", [], 0)
+    assert holder is not None
+    prepare(instance, said)
+    assert said[1] == "warning: this node could not take over now: 0.0.0.0:5529: another program has the port"
+    holder.release()
+
+
+async def test_little_room_is_warned_of(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "short_of_room", lambda *given: "rx: 1 MiB free")
+    said: list[str] = []
+    prepare(instance, said)
+    assert said[0] == "warning: rx: 1 MiB free"
 
 
 async def test_a_node_that_cannot_run_the_active_rule_base_does_not_stand_by(
@@ -355,7 +378,7 @@ async def test_a_node_whose_disk_fails_stands_by_again_when_it_is_mended(
 
     monkeypatch.setattr(Prepared, "_require_disks", fails)
     monkeypatch.setattr(
-        Prepared, "_require_directories", lambda self: None if slept else pytest.fail("the disk comes first")
+        module, "require_access", lambda *given, asked: None if slept else pytest.fail("the disk comes first")
     )
     monkeypatch.setattr(module.os, "waitpid", waitpid)
     lock = os.open(os.devnull, os.O_RDONLY)

@@ -268,3 +268,12 @@ def test_who_waits_for_a_disk_is_not_waited_for(supervisor: Supervisor, monkeypa
 
     monkeypatch.setattr(module.os, "waitpid", nobody)
     assert supervisor.end_all() == []
+
+
+def test_a_folder_that_is_gone_is_no_takeover(context: Context) -> None:
+    lease = context.instance.ha
+    lost = GiveUp("superseded", "another node has taken over")
+    assert lost.told(lease) == "superseded: another node has taken over"
+    lease.rename(lease.with_name("elsewhere"))
+    assert lost.told(lease).startswith(f"{lease} is gone: the instance directory was moved, removed or unmounted")
+    assert GiveUp("fatal", "a reason").told(lease) == "fatal: a reason"

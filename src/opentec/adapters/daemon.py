@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -63,6 +65,19 @@ class Outcome(NamedTuple, Generic[Counters]):
     rejected: int
     unconfirmed: int
     unread: bool = False
+
+
+def stamped(
+    report: Report, conf: AdapterConf, name: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Report:
+    """`report` with the time, UTC, before each sentence where standard error is the log of the adapter `name` in the
+    background; elsewhere a terminal or a journal knows the time, and it stays as it is."""
+    try:
+        if conf.buffer_path is None or not os.path.samestat(os.fstat(2), (conf.buffer_path / f"{name}.log").stat()):
+            return report
+    except OSError:
+        return report
+    return lambda text: report(f"{now():%Y-%m-%dT%H:%M:%S} {text}")
 
 
 async def serve(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from opentec.commands.cli import Debug, Directory, Json, Status, say, say_json, warn
+
+if TYPE_CHECKING:
+    from opentec.server.config import Config
+    from opentec.server.instance import Instance
 
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
 
@@ -29,6 +34,26 @@ def same_address(nodes: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _ports(instance: Instance, config: Config) -> list[str]:
+    """Which nodes could not open their port on this machine, as far as can be said here.
+
+    A node that is at work has its port itself. An address elsewhere is right for a node of another machine: only of the
+    one that TEC_NODE names, or that is the only one, it is known that it belongs on this one.
+    """
+    from opentec.ha import epochs
+    from opentec.ha.errors import LeaseDirectoryError
+    from opentec.server.port import port_trouble
+
+    try:
+        newest = epochs.newest(instance.ha)
+    except LeaseDirectoryError as error:
+        return [str(error)]
+    at_work = newest.node if newest is not None and not epochs.holder_dead(newest) else ""
+    here = os.environ.get("TEC_NODE") or (next(iter(config.nodes)) if len(config.nodes) == 1 else "")
+    found = [port_trouble(name, node, elsewhere=name != here) for name, node in config.nodes.items() if name != at_work]
+    return [trouble for trouble in found if trouble]
+
+
 def check(directory: Directory = None, json: Json = False, debug: Debug = False) -> None:
     """Check the configuration and say everything that is wrong with it; exit status 1 when something is."""
     from opentec.server.config import load_config
@@ -43,6 +68,7 @@ def check(directory: Directory = None, json: Json = False, debug: Debug = False)
     try:
         config = load_config(instance)
         warnings = fence_warnings(config) + same_address({name: node.listen for name, node in config.nodes.items()})
+        warnings += _ports(instance, config)
         if not (folder := config.rule_base_path(instance)).is_dir():
             warnings.append(f"server.rule_base: there is no folder {folder}; make it, or correct the name")
     except ConfigError as error:

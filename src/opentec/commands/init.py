@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ from opentec.server.instance import HOST
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 _FOLDERS: Final = ("rx", "ha", "rulebase", "rim", "log")
+_ROOM: Final = 4 << 20  # bytes free below which a full disk is thought of
 _MADE: Final = frozenset({*_FOLDERS, "rules", "instance", "lost+found"})
 
 
@@ -48,7 +50,7 @@ def init(
         raise Failure(f"--name {name!r}: letters, digits, '_', '.' and '-', 64 at most", Status.USAGE)
     made = _refuse_or_make(directory)
     if made:
-        _fill(directory, name, nodes)
+        _make(directory, name, nodes)
     if json:
         say_json({"directory": str(directory), "made": made, "server": name if made else None})
         return
@@ -85,8 +87,16 @@ def _nodes(given: list[str], port: int) -> dict[str, str]:
     for text in given or [f"node1=127.0.0.1:{port}"]:
         name, equals, address = text.partition("=")
         host, _, number = address.rpartition(":")
-        if not (equals and _NODE.fullmatch(name) and host and number.isdecimal() and 0 < int(number) < 65536):
+        if not (equals and name and host and number):
             raise Failure(f"--node {text!r}: NAME=HOST:PORT, for example black=127.0.0.1:5529", Status.USAGE)
+        if not _NODE.fullmatch(name):
+            raise Failure(
+                f"--node {text!r}: {name!r} is no name of a node: letters, digits, '_' and '-', 32 at most, a letter "
+                "or a digit first",
+                Status.USAGE,
+            )
+        if not (number.isascii() and number.isdecimal() and len(number) < 6 and 0 < int(number) < 65536):
+            raise Failure(f"--node {text!r}: {number!r} is no port: 1 to 65535", Status.USAGE)
         if not HOST.fullmatch(host):
             raise Failure(f"--node {text!r}: {host!r} is not a host; each node has a --node of its own", Status.USAGE)
         if name in nodes:
@@ -110,6 +120,50 @@ def _refuse_or_make(directory: Path) -> bool:
                 Status.USAGE,
             )
     return True
+
+
+def _make(directory: Path, name: str, nodes: dict[str, str]) -> None:
+    """All of it, or nothing that was not there before; raises Failure."""
+    from opentec.rim.errors import RepositoryUnavailable
+
+    there = directory.exists()
+    before = set(directory.iterdir()) if there else set()
+    try:
+        _fill(directory, name, nodes)
+    except (OSError, Failure, RepositoryUnavailable) as error:
+        free = _free(directory)
+        for entry in set(directory.iterdir()) - before if directory.exists() else ():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if not there:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        if isinstance(error, Failure):
+            raise
+        raise Failure(
+            f"{directory} cannot be made: {_reason(error)}{free}; what was made of it is removed again"
+        ) from error
+
+
+def _free(directory: Path) -> str:
+    """How much room there is, where that may be what is wrong."""
+    with contextlib.suppress(OSError):
+        found = shutil.disk_usage(directory).free
+        if found < _ROOM:
+            return f" ({found >> 10} KiB are free there; make room, or name a directory on another disk)"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """Of several files that could not be copied, the first: they have one reason."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        _, target, why = error.args[0][0]
+        return f"{target}: " + re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", str(why))
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _fill(directory: Path, name: str, nodes: dict[str, str]) -> None:

@@ -108,12 +108,12 @@ def _deadline(seconds: float) -> Iterator[None]:
 
 
 def _server(directory: Path | None, node: str | None, asked: list[str], standby: bool, timeout: float) -> Verdict:
-    from opentec.commands.link import active, node_status, other_runtime
+    from opentec.commands.link import active, instance_of, node_status, other_runtime, require_own, silent
     from opentec.ha.errors import LeaseDirectoryError
     from opentec.server.errors import Refused
-    from opentec.server.instance import choose_node, find_instance
+    from opentec.server.instance import choose_node
 
-    instance = find_instance(directory)
+    instance = instance_of(directory)
     name = choose_node(instance, node)
     try:
         report = node_status(instance, name, timeout * _SHARE)
@@ -121,13 +121,18 @@ def _server(directory: Path | None, node: str | None, asked: list[str], standby:
         return Verdict(Status.FAILED, f"node {name}: {error}")
     if report is not None:
         return judge(report, asked, standby)
+    require_own(instance, name)
+    newest = None
     with suppress(LeaseDirectoryError):  # whether processes run is known without it
-        if hidden := other_runtime(instance, name, active(instance)):
+        newest = active(instance)
+        if hidden := other_runtime(instance, name, newest):
             return Verdict(Status.FAILED, f"node {name}: {hidden}")
     found = [process for process in processes.find(instance.directory) if process.node == name]
     if not found:
         return Verdict(Status.REFUSED, f"node {name} does not run")
     names = ", ".join(f"{process.name} ({process.pid})" for process in found)
+    if any(process.rejoins for process in found):
+        return Verdict(Status.FAILED, f"node {name}: {silent(instance, name, newest, found)}")
     if any(process.name == "tec_master" for process in found):
         return Verdict(Status.FAILED, f"node {name}: tec_master does not answer: it hangs, starts, or ends ({names})")
     return Verdict(Status.FAILED, f"node {name}: tec_master is gone and processes of it remain: {names}")

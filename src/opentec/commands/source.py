@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from opentec.commands.cli import Status, warn
-from opentec.commands.link import active, connect, is_stopped, standing_by
+from opentec.commands.link import active, connect, is_stopped, standing_by, unserved
 from opentec.ha import marks, readers
 from opentec.server.instance import Instance
 
@@ -63,7 +63,7 @@ def open_source(instance: Instance) -> Iterator[Source]:
         with readers.reading(instance.ha, _make_way) as alone:
             # a server that began to start meanwhile is asked instead
             if alone and _may_read(instance):
-                warn("the server is stopped; read from its files")
+                warn(f"{unserved(instance) or 'the server is stopped'}; read from its files")
                 with _open_files(instance) as files:
                     yield files
                 return

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import typer
 
-from opentec.commands import processes
-from opentec.commands.cli import Debug, Directory, Json, Node, Status, say, say_json, visible
-from opentec.commands.link import active, node_status, other_runtime
+from opentec.commands import endings, processes
+from opentec.commands.cli import Debug, Directory, Json, Node, Status, say, say_json
+from opentec.commands.link import active, instance_of, node_status, other_runtime, silent
 from opentec.events.records import epoch_of, parse_position
 from opentec.ha import epochs, marks
 from opentec.server.errors import Elsewhere
-from opentec.server.instance import Instance, choose_node, find_instance
+from opentec.server.instance import Instance, choose_node
 
 Report = dict[str, Any]
-
-_TAIL: Final = 64 << 10  # bytes of a log that are looked at
-_LINE: Final = 500  # characters of a line of it
-_ERROR: Final = re.compile(r"\S+ (ERROR|CRITICAL) ")
 
 
 def status(directory: Directory = None, node: Node = None, json: Json = False, debug: Debug = False) -> None:
@@ -28,7 +23,7 @@ def status(directory: Directory = None, node: Node = None, json: Json = False, d
     Without --node: the active node, else one of this host that stands by. Exit status 0 healthy, 1 unhealthy,
     3 stopped, 4 standby or active on another host.
     """
-    instance = find_instance(directory)
+    instance = instance_of(directory)
     if node is not None:
         choose_node(instance, node)
     report = look(instance, node)
@@ -52,7 +47,7 @@ def exit_status(report: Report) -> Status:
 def look(instance: Instance, node: str | None) -> Report:
     """What tec_master says of a node (None: of the server), with `nodes`: node -> state of all nodes on this host.
 
-    Raises Elsewhere when the active node is on another host and none is here.
+    Raises Elsewhere when the active node is on another host and none is here, Denied when this user may not ask.
     """
     newest = active(instance)
     reports = {name: _of_node(instance, name, newest) for name in instance.nodes()}
@@ -71,7 +66,10 @@ def look(instance: Instance, node: str | None) -> Report:
     report = reports.get(chosen) or _stopped(instance, chosen, newest)
     if newest is not None and report["state"] == "standby":
         report["active"] = newest.node
-    return {**report, "nodes": states}
+    # of another node that does not answer it must be known too: nobody may be able to take over
+    mute = [name for name, state in states.items() if state == "unknown" and name != report["node"]]
+    warnings = [*report.get("warnings", ()), *(f"node {name}: {reports[name]['reasons'][0]}" for name in mute)]
+    return {**report, "nodes": states, **({"warnings": warnings} if warnings else {})}
 
 
 def _of_node(instance: Instance, node: str, newest: epochs.EpochFile | None) -> Report:
@@ -82,27 +80,22 @@ def _of_node(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
     hidden = other_runtime(instance, node, newest)
     if not found and not hidden:
         return _stopped(instance, node, newest)
-    masters = any(process.name == "tec_master" for process in found)
     return {
         "server": _name(instance),
         "node": node,
         "state": "unknown",
         "healthy": False,
-        "reasons": [
-            hidden or "tec_master runs and does not answer: it hangs, starts, or ends"
-            if masters or hidden
-            else "tec_master is gone and processes of it remain; `tec stop` ends them"
-        ],
+        "reasons": [hidden or silent(instance, node, newest, found)],
         "processes": {process.name: {"pid": process.pid} for process in found},
     }
 
 
 def _stopped(instance: Instance, node: str, newest: epochs.EpochFile | None) -> Report:
-    reasons = []
+    reasons, log = [], instance.logs(node) / "tec_master.log"
     if newest is not None and newest.node == node and epochs.holder_dead(newest):
         asked = marks.ended_cleanly(instance.ha, newest.number)
         if not asked and marks.switch_requested(instance.ha, newest.number) is None:
-            reasons.append(f"it was not stopped with `tec stop`: it died, or was killed{_last_words(instance, node)}")
+            reasons.append(f"it was not stopped with `tec stop`: it died, or was killed{endings.last_words(log)}")
     return {
         "server": _name(instance),
         "node": node,
@@ -112,20 +105,6 @@ def _stopped(instance: Instance, node: str, newest: epochs.EpochFile | None) -> 
         "epoch": newest.number if newest is not None else None,
         "processes": {},
     }
-
-
-def _last_words(instance: Instance, node: str) -> str:
-    """The last error in the end of a master's log, and where that log is; "" where there is none."""
-    path = instance.logs(node) / "tec_master.log"
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            lines = file.read(_TAIL).decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    # it may be of a run before: the line begins with its time
-    error = next((line for line in reversed(lines) if _ERROR.match(line)), "")
-    return f"; the last error in {path}: {visible(error)[:_LINE]}" if error else f"; its log is {path}"
 
 
 def _name(instance: Instance) -> str:

@@ -9,14 +9,16 @@ import typer
 
 from opentec.commands import processes
 from opentec.commands.cli import Debug, Directory, Failure, Json, Status, say, say_json, warn
-from opentec.commands.link import active
+from opentec.commands.link import active, instance_of, other_runtime, strangers
 from opentec.ha import epochs, marks
+from opentec.ha.errors import LeaseDirectoryError
 from opentec.server.control import Control
 from opentec.server.errors import NotRunning, Refused
-from opentec.server.instance import Instance, choose_node, find_instance
+from opentec.server.instance import Instance, choose_node
 
 _ANSWER: Final = 3.0  # seconds that a master may take to answer
 _LAST_WAIT: Final = 5.0  # seconds for killed processes to go
+_ENDING: Final = 0.5  # seconds between the end of a master's lock and that of its lease
 _LOOK: Final = 0.02
 
 
@@ -37,7 +39,7 @@ def stop(
     Events in the log are finished, then the processes end on every node. Returns when none is left on this
     host. Harmless when repeated.
     """
-    instance = find_instance(directory)
+    instance = instance_of(directory)
     if node is not None:
         choose_node(instance, node)
     ran = stop_server(instance, node, timeout)
@@ -51,14 +53,16 @@ def stop(
 def stop_server(instance: Instance, node: str | None, timeout: float) -> bool:
     """Stop all nodes of this host, or one; True when there was something to stop.
 
-    Raises Failure when the active node is on another host, when the server refuses, or when a process remains.
+    Raises Failure when the active node is on another host or under another runtime directory, when the server refuses
+    or the user may not ask it, when no mark can be written for the standby, or when a process remains.
     """
     if not _running(instance, node):
         newest = active(instance)
         if newest is not None and node in (None, newest.node) and not epochs.holder_dead(newest):
-            raise Failure(f"node {newest.node} is active and not on this host: run `tec stop` there", Status.NO_SERVER)
+            raise _elsewhere(instance, newest)
         return False
     if node is not None and not _ask(instance, node, "node"):
+        _require_in_reach(instance, node)
         _end_silent(instance, node)
     handled = {0}
     end, killed = time.monotonic() + timeout, False
@@ -79,15 +83,54 @@ def stop_server(instance: Instance, node: str | None, timeout: float) -> bool:
     return True
 
 
+def _require_in_reach(instance: Instance, node: str) -> None:
+    """Before a node that does not answer is killed: raises Failure when it is looked for at the wrong place, or is
+    another user's."""
+    end = time.monotonic() + _ENDING
+    while text := other_runtime(instance, node, active(instance)):
+        if time.monotonic() >= end:
+            raise Failure(f"node {node} is not stopped: {text}", Status.NO_SERVER)
+        time.sleep(_LOOK)
+    for process in _running(instance, node):
+        if text := strangers(process.pid):
+            raise Failure(f"node {node} is not stopped: {text}", Status.REFUSED)
+
+
 def _stop_epoch(instance: Instance, newest: epochs.EpochFile) -> None:
-    """Stop the active node; what stands by rests when it sees the mark."""
+    """Stop the active node; what stands by rests when it sees the mark, and what cannot see it yet is ended."""
     if epochs.holder_dead(newest):
-        marks.mark_stopped(instance.ha, newest.number)
-    elif not _ask(instance, newest.node, None):
+        _mark(instance, newest)
+        processes.kill([process for process in _running(instance, None) if process.rejoins])
+        return
+    if not _ask(instance, newest.node, None):
         if not _running(instance, newest.node):
-            raise Failure(f"node {newest.node} is active and not on this host: run `tec stop` there", Status.NO_SERVER)
-        marks.mark_stopped(instance.ha, newest.number)
+            raise _elsewhere(instance, newest)
+        _require_in_reach(instance, newest.node)
+        _mark(instance, newest)
         _end_silent(instance, newest.node)
+
+
+def _mark(instance: Instance, newest: epochs.EpochFile) -> None:
+    """Before anything is ended, as the master itself does (`opentec.server.leaving`): without its mark a stop would be
+    a failover where there is another node, and the only node can be stopped on a disk that takes no mark, too."""
+    try:
+        marks.mark_stopped(instance.ha, newest.number)
+    except LeaseDirectoryError as error:
+        nodes = list(instance.nodes())
+        if len(nodes) > 1:
+            # the active one last: nobody is left then to take over
+            each = sorted({process.node for process in _running(instance, None)}, key=lambda node: node == newest.node)
+            commands = ", then ".join(f"`tec stop --node {node}`" for node in each)
+            raise Failure(
+                f"not stopped, since a standby would take over: {error}; or stop the nodes one by one: {commands}"
+            ) from error
+        warn(f"stopped without a mark, so the next start will look like a failover: {error}")
+
+
+def _elsewhere(instance: Instance, newest: epochs.EpochFile) -> Failure:
+    if text := other_runtime(instance, newest.node, newest):
+        return Failure(f"node {newest.node} is not stopped: {text}", Status.NO_SERVER)
+    return Failure(f"node {newest.node} is active and not on this host: run `tec stop` there", Status.NO_SERVER)
 
 
 def _end_silent(instance: Instance, node: str) -> None:
@@ -104,7 +147,9 @@ def _ask(instance: Instance, node: str, what: str | None) -> bool:
     try:
         with Control(instance.runtime(node) / "master.sock", timeout=_ANSWER) as control:
             control.call("stop", what)
-    except NotRunning:
+    except NotRunning as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise Failure(f"node {node} is not stopped: {error}", Status.REFUSED) from error
         return False
     except Refused as error:
         raise Failure(f"node {node}: {error}", Status.REFUSED) from error

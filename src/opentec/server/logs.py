@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from opentec.server.instance import CONFIG_NAME
+
 _SIZE: Final = 5 << 20
 _KEEP: Final = 3
 
@@ -21,12 +23,17 @@ def close_logs() -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Send this process's log to `path` only. Lines: UTC time, level, text. Falls back to standard error."""
+    """Send this process's log to `path`, INSTANCE/log/NODE/NAME, only. Lines: UTC time, level, text.
+
+    Falls back to standard error, also where the instance is gone: a folder that is made in its place would be hidden
+    under the mount when that comes back.
+    """
     close_logs()
     root = logging.getLogger()
     handler: logging.Handler
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if (path.parents[2] / CONFIG_NAME).exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(path, maxBytes=_SIZE, backupCount=_KEEP)
     except OSError:
         handler = logging.StreamHandler()

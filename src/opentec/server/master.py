@@ -408,7 +408,7 @@ class Master:
         assert self._supervisor is not None
         if error.kind == "demote":
             return self._give_way(error.reason)
-        _log.error("%s: %s", error.kind, error.reason)
+        _log.error("%s", error.told(self._instance.ha))
         self._supervisor.end_all()
         if error.kind == "superseded":
             return EXIT_REJOIN

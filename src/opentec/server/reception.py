@@ -34,6 +34,7 @@ from opentec.server.child import Context, Demote, Fatal
 from opentec.server.damage import Damage
 from opentec.server.disks import try_disks
 from opentec.server.errors import Refused
+from opentec.server.folders import too_little
 from opentec.server.intake import Intake
 from opentec.server.progress import CHILDREN, Word
 from opentec.server.receiver import Connection
@@ -334,7 +335,9 @@ class Reception:
             if size > self._config.limit:
                 self._intake.hold(f"the log has {size >> 20} MiB, rx.limit is {self._config.limit >> 20} MiB")
             elif free < self._reserve + self._config.segment_size:
-                self._intake.hold(f"the disk has {free >> 20} MiB free, less than rx.free_percent allows")
+                place = f"{self._context.instance.rx}: "
+                if not self._intake.held.startswith(place):  # told once: what is free changes all the time
+                    self._intake.hold(place + too_little(free, self._reserve, self._config))
             else:
                 self._intake.hold("")
             self._intake.close_idle(self._config.idle_limit)

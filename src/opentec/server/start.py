@@ -26,8 +26,10 @@ from opentec.server import hooks
 from opentec.server.config import Config, load_config
 from opentec.server.control import Control
 from opentec.server.errors import ConfigError, InstanceError, NotRunning, Refused, ServerError
+from opentec.server.folders import require_access, short_of_room
 from opentec.server.instance import Instance, make_private, runtime_root
 from opentec.server.notify import Notifier
+from opentec.server.port import port_trouble
 from opentec.server.preflight import refuse_network, standing
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _READERS_PATIENCE: Final = 3.0  # seconds that commands which read the files hav
 _READERS_LIMIT: Final = 15.0  # seconds after which one that could not be told to end refuses the start
 _ENDING_LIMIT: Final = 2.0  # seconds between the end of a master's lock and that of its lease
 _BUSY_LIMIT: Final = 15.0  # seconds that another master may take to end or to answer
+_NO_ANSWER: Final = {"": "does not answer (it hangs, waits for its disk, or has just begun)", "stopping": "is ending"}
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -155,7 +158,7 @@ class Prepared:
             raise ConfigError(f"node {node!r} is not in {instance.config_file}")
         if lock is not None:
             self._require_disks()  # first: a disk that fails is waited for then, and nothing else is
-        self._require_directories()
+        require_access(instance, self.config, node, asked=lock is None)
         make_private(instance.runtime(node))
         self.lock = self._only_master() if lock is None else lock
         self.repository_epoch = 0
@@ -171,6 +174,8 @@ class Prepared:
                 self._only_runtime()
                 refuse_network(instance, self.config)
                 self._require_disks()
+                if short := short_of_room(instance, self.config):
+                    say(f"warning: {short}")
                 self.alone = self._is_alone()
             if self.alone:
                 self._compare_log(say, accept_gap)
@@ -187,14 +192,6 @@ class Prepared:
             self.lease_settled()
             raise
 
-    def _require_directories(self) -> None:
-        self.instance.uuid()
-        for directory in (self.instance.rx, self.instance.ha, self.instance.rule_bases):
-            if not os.access(directory, os.W_OK | os.X_OK):
-                raise InstanceError(
-                    f"{directory} cannot be written by user {os.geteuid()}; check its owner and the mount"
-                )
-
     def _only_master(self) -> int:
         """A descriptor whose lock only one master of this node can hold; it lives as long as that one does."""
         runtime = self.instance.runtime(self.node)
@@ -206,9 +203,15 @@ class Prepared:
                 return descriptor
             except BlockingIOError:
                 state = self._state_of_other(runtime)
-                if state or time.monotonic() > end:
+                if state not in _NO_ANSWER or time.monotonic() > end:
                     os.close(descriptor)
-                    raise AlreadyRunning(f"node {self.node} runs already ({state or 'starting or ending'})") from None
+                    if state not in _NO_ANSWER:
+                        raise AlreadyRunning(f"node {self.node} runs already ({state})") from None
+                    raise ServerError(
+                        f"node {self.node} has a master that {_NO_ANSWER[state]}, waited for {_BUSY_LIMIT:.0f} s; `tec "
+                        f"stop --node {self.node}` ends it, then start again; {self.instance.logs(self.node)} has its "
+                        "logs"
+                    ) from None
             time.sleep(0.05)
 
     def _only_runtime(self) -> None:
@@ -226,13 +229,13 @@ class Prepared:
             time.sleep(0.05)
 
     def _state_of_other(self, runtime: Path) -> str:
-        """What the master that holds the lock says of itself, "" while it does not answer or is ending."""
+        """What the master that holds the lock says of itself, "" while it does not answer."""
         try:
             with Control(runtime / "master.sock", timeout=3) as control:
                 state: str = control.call("status")["state"]
         except (NotRunning, Refused):
             return ""
-        return "" if state == "stopping" else state
+        return state
 
     def _require_disks(self) -> None:
         """A node that cannot write does not stand by either. Raises ServerError."""
@@ -375,6 +378,8 @@ class Prepared:
         return "indexed" if problem else "durable-rules"
 
     def _warn(self, say: Callable[[str], None]) -> None:
+        if not self.rejoins and not self.alone and (trouble := port_trouble(self.node, self.config.nodes[self.node])):
+            say(f"warning: this node could not take over now: {trouble}")
         host = self.config.nodes[self.node].host
         if not (host == "localhost" or host.startswith("127.") or host == "::1"):
             say(

@@ -51,6 +51,12 @@ class GiveUp(Exception):
         super().__init__(reason)
         self.kind, self.reason = kind, reason
 
+    def told(self, lease: Path) -> str:
+        """For the log. Where the folder `lease` is gone, nobody needs to have taken over, though it looks like that."""
+        if self.kind == "superseded" and not lease.exists():
+            return f"{lease} is gone: the instance directory was moved, removed or unmounted; check the mount"
+        return f"{self.kind}: {self.reason}"
+
 
 class Supervisor:
     """Starts, watches and ends the children. Lives in the master's one thread."""

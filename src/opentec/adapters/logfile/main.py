@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from opentec.adapters.conf import AdapterConf, read_conf
-from opentec.adapters.daemon import Outcome, Report, serve
+from opentec.adapters.daemon import Outcome, Report, serve, stamped
 from opentec.adapters.logfile.adapter import Counters, LogfileAdapter
 from opentec.adapters.logfile.fmt import Format, formats_of, read_formats
 from opentec.adapters.logfile.positions import PositionFile
@@ -40,6 +40,7 @@ async def run(
     sentences for a person. Raises SourceErrors and OSError for the configuration, BufferFault for the buffer.
     """
     conf, formats = load(conf_path, node)
+    report = stamped(report, conf, "tecad_logfile")
 
     def make(buffer: DiskBuffer) -> LogfileAdapter:
         positions = PositionFile(conf.buffer_path / POSITIONS) if conf.buffer_path is not None else None

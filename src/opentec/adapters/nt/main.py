@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from opentec.adapters.conf import AdapterConf
-from opentec.adapters.daemon import Outcome, Report, serve
+from opentec.adapters.daemon import Outcome, Report, serve, stamped
 from opentec.adapters.logfile.positions import PositionFile
 from opentec.adapters.nt.adapter import Counters, NtAdapter
 from opentec.adapters.nt.conf import NtConf, read_nt_conf
@@ -51,6 +51,7 @@ async def run(
     sentences for a person. Raises SourceErrors and OSError for the configuration, BufferFault for the buffer.
     """
     common, conf, mapping = load(conf_path, node)
+    report = stamped(report, common, "tecad_nt")
 
     def make(buffer: DiskBuffer) -> NtAdapter:
         positions = PositionFile(common.buffer_path / POSITIONS) if common.buffer_path is not None else None
