@@ -18,6 +18,19 @@ from opentec.ha.errors import FenceFailed
 
 STALE = EpochFile(7, Path("epoch.7"), node="brown", pid=4242, addresses=("10.0.0.2:5529", "other"))
 PYTHON = [sys.executable, "-I", "-S", "-c"]
+NEVER = "import signal; signal.pause()"
+
+
+class Gate:
+    """What a command waits at, without a clock, until it is opened: it reads a pipe that nobody has written to."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._path = path
+        self.wait = f"open({str(path)!r}).read()"
+
+    def open(self) -> None:
+        os.close(os.open(self._path, os.O_WRONLY))
 
 
 @pytest.mark.parametrize(
@@ -56,44 +69,43 @@ async def test_only_exit_status_0_is_success(tmp_path: Path) -> None:
 
 
 async def test_it_is_killed_with_its_children_at_the_limit(tmp_path: Path) -> None:
-    script = "import os, time; os.fork(); print('waiting', flush=True); time.sleep(600)"
+    script = f"import os; os.fork(); print('waiting', flush=True); {NEVER}"
     found = await fence([*PYTHON, script], STALE, 0.5, tmp_path / "lock")
     assert found == Fence(False, "not done within 0.5 s, killed. waiting")
 
 
 async def test_what_it_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
     """A child that keeps the output open does not make a command that said "done" a failure; the lock is held on."""
-    lock, go = tmp_path / "lock", tmp_path / "go"
+    lock, go = tmp_path / "lock", Gate(tmp_path / "go")
     script = f"""
-import os, time
+import os
 print("x" * 300000)
 if not os.fork():
-    while not os.path.exists({str(go)!r}): time.sleep(0.005)
+    {go.wait}
     os._exit(0)
 print("it is off", flush=True)
 os._exit(0)
 """
     assert await fence([*PYTHON, script], STALE, 60, lock) == Fence(True, "it is off")
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
-    go.touch()
+    go.open()
     while _is_locked(lock):
         await asyncio.sleep(0.001)
 
 
 async def test_never_twice_at_once_whoever_asks(tmp_path: Path) -> None:
-    lock, go = tmp_path / "lock", tmp_path / "go"
-    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.005)"
-    first = asyncio.ensure_future(fence([*PYTHON, wait], STALE, 30, lock))
+    lock, go = tmp_path / "lock", Gate(tmp_path / "go")
+    first = asyncio.ensure_future(fence([*PYTHON, go.wait], STALE, 30, lock))
     while not _is_locked(lock):
         await asyncio.sleep(0.001)
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
-    go.touch()
+    go.open()
     assert await first == Fence(True, "")
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) == Fence(True, "")
 
 
 async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, go = tmp_path / "lock", tmp_path / "go"
+    lock, go = tmp_path / "lock", Gate(tmp_path / "go")
     spawn, spawned = asyncio.create_subprocess_exec, []
 
     async def remember(*words: str, **options: Any) -> Any:
@@ -101,8 +113,7 @@ async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path, monkeypa
         return spawned[-1]
 
     monkeypatch.setattr(module.asyncio, "create_subprocess_exec", remember)
-    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.005)"
-    first = asyncio.ensure_future(fence([*PYTHON, f"print('up', flush=True)\n{wait}"], STALE, 30, lock))
+    first = asyncio.ensure_future(fence([*PYTHON, f"print('up', flush=True); {go.wait}"], STALE, 30, lock))
     while not _is_locked(lock):
         await asyncio.sleep(0.001)
     for _ in range(50):
@@ -110,7 +121,7 @@ async def test_it_keeps_the_lock_when_who_asked_is_gone(tmp_path: Path, monkeypa
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     assert await fence([*PYTHON, "pass"], STALE, 20, lock) is None
-    go.touch()
+    go.open()
     await spawned[0].wait()
     assert not _is_locked(lock)
 
@@ -119,7 +130,7 @@ async def test_one_that_never_ends_is_ended_by_who_comes_later(tmp_path: Path, m
     """Who asked is gone: nobody waits for it any more, and its limit must hold all the same."""
     lock, now = tmp_path / "lock", 0
     monkeypatch.setattr(module, "boottime_us", lambda: now)
-    first = asyncio.ensure_future(fence([*PYTHON, "import time; time.sleep(600)"], STALE, 30, lock))
+    first = asyncio.ensure_future(fence([*PYTHON, NEVER], STALE, 30, lock))
     while not _is_locked(lock) or not lock.read_text():
         await asyncio.sleep(0.001)
     now = 35_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,9 @@ def test_the_reason_is_known_when_the_lock_is_free(tmp_path: Path, left: list[in
     assert marks.gave_way(tmp_path, 1) == "the disk hangs" and marks.left(tmp_path, 1) == bool(left)
 
 
-def test_what_waits_for_the_disk_keeps_no_lock_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the node, ended meanwhile, could not be started before the disk answers."""
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The disk hangs: the pids of who waits for it."""
     monkeypatch.setattr(leaving, "_MARKS", 0.01)
     monkeypatch.setattr(marks, "mark_gave_way", lambda *_: signal.pause())
     fork, children = os.fork, []
@@ -38,32 +40,23 @@ def test_what_waits_for_the_disk_keeps_no_lock_of_the_node(tmp_path: Path, monke
         return children[-1]
 
     monkeypatch.setattr(os, "fork", forked)
+    yield children
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_what_waits_for_the_disk_keeps_no_lock_of_the_node(tmp_path: Path, hanging: list[int]) -> None:
+    """Else the node, ended meanwhile, could not be started before the disk answers."""
     read, write = os.pipe()
     leaving.give_way(claim(tmp_path), "brown", "the disk hangs", [])
-    try:
-        os.close(write)
-        assert select.select([read], [], [], 60)[0] and os.read(read, 1) == b"", "nobody else has the other end"
-        assert os.waitpid(children[0], os.WNOHANG) == (0, 0), "it hangs still"
-    finally:
-        os.close(read)
-        os.kill(children[0], signal.SIGKILL)
-        os.waitpid(children[0], 0)
+    os.close(write)
+    assert select.select([read], [], [], 60)[0] and os.read(read, 1) == b"", "nobody else has the other end"
+    assert os.waitpid(hanging[0], os.WNOHANG) == (0, 0), "it hangs still"
+    os.close(read)
 
 
-def test_a_disk_that_hangs_does_not_keep_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaving, "_MARKS", 0.01)
-    monkeypatch.setattr(marks, "mark_gave_way", lambda *_: signal.pause())
-    fork, children = os.fork, []
-
-    def forked() -> int:
-        children.append(fork())
-        return children[-1]
-
-    monkeypatch.setattr(os, "fork", forked)
+def test_a_disk_that_hangs_does_not_keep_the_lease(tmp_path: Path, hanging: list[int]) -> None:
     leaving.give_way(claim(tmp_path), "brown", "the disk hangs", [])
-    try:
-        assert epochs.holder_dead(epochs.read(tmp_path, 1))
-        assert os.waitpid(children[0], os.WNOHANG) == (0, 0), "it hangs still"
-    finally:
-        os.kill(children[0], signal.SIGKILL)
-        os.waitpid(children[0], 0)
+    assert epochs.holder_dead(epochs.read(tmp_path, 1))
+    assert os.waitpid(hanging[0], os.WNOHANG) == (0, 0), "it hangs still"

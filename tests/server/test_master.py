@@ -103,15 +103,21 @@ async def test_a_second_node_stands_by_until_the_lease_is_free(told: Told, monke
     assert master._context.rule_base is bases[0]  # type: ignore[union-attr]
 
 
-async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
-    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def standing_by(told: Told, monkeypatch: pytest.MonkeyPatch) -> tuple[Lease, asyncio.Task[bool], Master]:
+    """A holder, and a master that stands by for it and looks without pause, with its work."""
     holder = Lease.claim(told.instance.ha, "brown", [], 0)
     assert holder is not None
     monkeypatch.setattr(module, "_LOOK", 0.001)
     master = told.master()
     standing = asyncio.ensure_future(master._stand_by())
     await until(lambda: told.words)
+    return holder, standing, master
+
+
+async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder, standing, _ = await standing_by(told, monkeypatch)
     numbers, looks = epochs.numbers, 0
 
     def away(directory: Any) -> list[int]:
@@ -139,12 +145,7 @@ async def test_storage_that_is_away_for_a_moment_does_not_cost_the_standby(
 
 async def test_an_epoch_that_nobody_would_serve_is_given_back(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk fails between the claim and what a takeover reads behind it: the lock must not look like a server."""
-    holder = Lease.claim(told.instance.ha, "brown", [], 0)
-    assert holder is not None
-    monkeypatch.setattr(module, "_LOOK", 0.001)
-    master = told.master()
-    standing = asyncio.ensure_future(master._stand_by())
-    await until(lambda: told.words)
+    holder, standing, master = await standing_by(told, monkeypatch)
     notice, failures = module.first_notice, 0
 
     def fails_once(*arguments: Any, **options: Any) -> dict[str, Any]:

@@ -98,26 +98,35 @@ async def _run(words: list[str], limit: float, lock: int) -> Fence:
             start_new_session=True,
             pass_fds=(lock,),
         )
-        note = f"{process.pid} {start_time(process.pid) or 0} {boottime_us() + round((limit + _OVERDUE) * 1e6)}"
-        os.pwrite(lock, note.ljust(_NOTE).encode(), 0)
-        said = b""
-        try:
-            async with asyncio.timeout(limit):
-                while process.returncode is None:
-                    said = _more(read, said)
-                    await asyncio.sleep(_LOOK)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            return Fence(False, f"not done within {limit:g} s, killed. {_last_line(_more(read, said))}".strip())
-        status, last = process.returncode, _last_line(_more(read, said))
-        return Fence(status == 0, last if status == 0 else f"exit status {status}. {last}".strip())
     except (OSError, ValueError) as error:
+        os.close(read)
         return Fence(False, f"cannot run {words[0]}: {getattr(error, 'strerror', None) or error}")
     finally:
+        os.close(write)  # the command has its own
+    try:
+        return await _watch(process, read, limit, lock)
+    finally:
         os.close(read)
-        os.close(write)
+
+
+async def _watch(process: asyncio.subprocess.Process, read: int, limit: float, lock: int) -> Fence:
+    """Wait for the end of the command, `limit` seconds at most, and keep the end of what it says."""
+    note = f"{process.pid} {start_time(process.pid) or 0} {boottime_us() + round((limit + _OVERDUE) * 1e6)}"
+    with contextlib.suppress(OSError):  # a full disk: it runs all the same, and only who comes later cannot end it
+        os.pwrite(lock, note.ljust(_NOTE).encode(), 0)
+    said = b""
+    try:
+        async with asyncio.timeout(limit):
+            while process.returncode is None:
+                said = _more(read, said)
+                await asyncio.sleep(_LOOK)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        return Fence(False, f"not done within {limit:g} s, killed. {_last_line(_more(read, said))}".strip())
+    status, last = process.returncode, _last_line(_more(read, said))
+    return Fence(status == 0, last if status == 0 else f"exit status {status}. {last}".strip())
 
 
 def _more(read: int, said: bytes) -> bytes:
